@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* time - clocks, Windows FILETIME, and the date forms that files and headers use. Any thread. */
+#pragma once
+
+#include <time.h>
+
+#include "base/macros.h"
+
+#define BTH_USEC_PER_SEC UINT64_C(1000000)
+
+/* Microseconds: CLOCK_REALTIME since 1970, CLOCK_MONOTONIC since boot. */
+uint64_t bth_now_realtime_usec(void);
+uint64_t bth_now_monotonic_usec(void);
+
+/* FILETIME: 100 ns since 1601-01-01 UTC. Times before 1970 become 0 usec. */
+uint64_t bth_filetime_from_usec(uint64_t realtime_usec) _const_;
+uint64_t bth_filetime_to_usec(uint64_t filetime) _const_;
+
+#define BTH_TIME_TEXT_MAX 40
+/* Each writes at most BTH_TIME_TEXT_MAX bytes with NUL and returns `out`. All UTC. */
+char *bth_time_iso8601(uint64_t realtime_usec, char *out);   /* 2031-04-09T07:15:02.118000Z */
+char *bth_time_http(uint64_t realtime_usec, char *out);      /* Wed, 09 Apr 2031 07:15:02 GMT */
+char *bth_time_log_name(uint64_t realtime_usec, char *out);  /* 20310409-071502-118, spec 5.6 */
+char *bth_time_journal(uint64_t realtime_usec, char *out);   /* 2031/04/09 07:15:02.118, spec 1.2 */
