@@ -26,10 +26,12 @@ size_t bth_digest_size(enum bth_digest_kind kind) _const_;
 int bth_digest_new(enum bth_digest_kind kind, struct bth_digest **ret_digest) _must_check_;
 /* Returns 0 or -EIO when the library fails. */
 int bth_digest_update(struct bth_digest *d, const void *data, size_t n) _must_check_;
-/* Writes bth_digest_size() bytes and makes the digest ready for a new message. Returns 0 or -EIO. */
+/* Writes bth_digest_size() bytes and makes the digest ready for a new message. Returns 0 or -EIO.
+ */
 int bth_digest_finish(struct bth_digest *d, uint8_t *ret_bytes) _must_check_;
 struct bth_digest *bth_digest_free(struct bth_digest *d);
 DEFINE_CLEANUP(bth_digest_free, struct bth_digest *);
 
 /* One message in one call. Returns 0, -EINVAL, -ENOMEM, -ENOTSUP, -EIO. */
-int bth_digest_of(enum bth_digest_kind kind, const void *data, size_t n, uint8_t *ret_bytes) _must_check_;
+int bth_digest_of(enum bth_digest_kind kind, const void *data, size_t n, uint8_t *ret_bytes)
+        _must_check_;

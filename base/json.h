@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* json - jansson with cleanup and strict getters. Jansson's own rules on threads apply: one value belongs
- * to one thread. */
+/* json - jansson with cleanup and strict getters. Jansson's own rules on threads apply: one value
+ * belongs to one thread. */
 #pragma once
 
 #include <jansson.h>
@@ -18,10 +18,11 @@ DEFINE_CLEANUP(bth_json_free, json_t *);
 
 /* Parses `n` bytes: an object, no duplicate keys, valid UTF-8, nothing behind it.
  * Returns 0, -EBADMSG (error names line and column), -EFBIG beyond 16 MiB, -ENOMEM. */
-int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error) _must_check_;
+int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
+        _must_check_;
 
-/* Members of an object. Returns 0, -ENOENT when absent or null, -EBADMSG for another type or range. The
- * string is borrowed from `object`. */
+/* Members of an object. Returns 0, -ENOENT when absent or null, -EBADMSG for another type or range.
+ * The string is borrowed from `object`. */
 int bth_json_get_string(const json_t *object, const char *key, const char **ret_text) _must_check_;
 int bth_json_get_u64(const json_t *object, const char *key, uint64_t *ret_value) _must_check_;
 int bth_json_get_bool(const json_t *object, const char *key, bool *ret_value) _must_check_;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* le - integers as they lie on disks and wires: little-endian, unaligned.
- * The types are byte arrays, so that packed structs need no attribute and cannot be read by mistake.
- * Any thread. */
+ * The types are byte arrays, so that packed structs need no attribute and cannot be read by
+ * mistake. Any thread. */
 #pragma once
 
 #include <string.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* log - one line per happening, to the systemd journal when that is where stderr goes, else to stderr.
+/* log - one line per happening, to the systemd journal when that is where stderr goes, else to
+ * stderr.
  *
- * Programs log; libraries log at debug only (house style). The layer itself escapes control bytes and
- * invalid UTF-8 in what it prints, and redacts what looks like a secret (sig=…, bearer tokens, account
- * keys, BitLocker recovery passwords), so a careless caller leaks nothing. Any thread. */
+ * Programs log; libraries log at debug only (house style). The layer itself escapes control bytes
+ * and invalid UTF-8 in what it prints, and redacts what looks like a secret (sig=…, bearer tokens,
+ * account keys, BitLocker recovery passwords), so a careless caller leaks nothing. Any thread. */
 #pragma once
 
 #include <stdarg.h>
@@ -13,14 +14,15 @@
 
 struct bth_error;
 
-/* A structured field beside the message; names are in base/names.h. `value` may be hostile or NULL. */
+/* A structured field beside the message; names are in base/names.h. `value` may be hostile or NULL.
+ */
 struct bth_log_field {
         const char *name;
         const char *value;
 };
 
 enum bth_log_target {
-        BTH_LOG_TARGET_AUTO,    /* the journal when stderr is connected to it, else stderr */
+        BTH_LOG_TARGET_AUTO, /* the journal when stderr is connected to it, else stderr */
         BTH_LOG_TARGET_STDERR,
         BTH_LOG_TARGET_JOURNAL,
         BTH_LOG_TARGET_NONE,
@@ -39,15 +41,14 @@ void bth_log_internal(int level, const char *file, int line, const struct bth_lo
 /* Logs an error with its reason, place and advice at LOG_ERR or the given level. */
 void bth_log_error(int level, const struct bth_error *e);
 
-#define bth_log(level, ...)                                                                        \
-        ((level) <= bth_log_level()                                                                \
-                 ? bth_log_internal((level), __FILE__, __LINE__, NULL, 0, __VA_ARGS__)             \
+#define bth_log(level, ...)                                                            \
+        ((level) <= bth_log_level()                                                    \
+                 ? bth_log_internal((level), __FILE__, __LINE__, NULL, 0, __VA_ARGS__) \
                  : (void)0)
-#define bth_log_fields(level, fields, ...)                                                         \
-        ((level) <= bth_log_level()                                                                \
-                 ? bth_log_internal((level), __FILE__, __LINE__, (fields), ARRAY_SIZE(fields),     \
-                                    __VA_ARGS__)                                                   \
-                 : (void)0)
+#define bth_log_fields(level, fields, ...)                                                    \
+        ((level) <= bth_log_level() ? bth_log_internal((level), __FILE__, __LINE__, (fields), \
+                                                       ARRAY_SIZE(fields), __VA_ARGS__)       \
+                                    : (void)0)
 #define bth_debug(...) bth_log(LOG_DEBUG, __VA_ARGS__)
 
 /* Replaces, in place, what looks like a secret by '*' characters: the value of sig=, se+sig tokens,

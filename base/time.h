@@ -16,9 +16,9 @@ uint64_t bth_now_monotonic_usec(void);
 uint64_t bth_filetime_from_usec(uint64_t realtime_usec) _const_;
 uint64_t bth_filetime_to_usec(uint64_t filetime) _const_;
 
-#define BTH_TIME_TEXT_MAX 40
+#define BTH_TIME_TEXT_MAX 96 /* the compiler counts eleven digits for each number */
 /* Each writes at most BTH_TIME_TEXT_MAX bytes with NUL and returns `out`. All UTC. */
-char *bth_time_iso8601(uint64_t realtime_usec, char *out);   /* 2031-04-09T07:15:02.118000Z */
-char *bth_time_http(uint64_t realtime_usec, char *out);      /* Wed, 09 Apr 2031 07:15:02 GMT */
-char *bth_time_log_name(uint64_t realtime_usec, char *out);  /* 20310409-071502-118, spec 5.6 */
-char *bth_time_journal(uint64_t realtime_usec, char *out);   /* 2031/04/09 07:15:02.118, spec 1.2 */
+char *bth_time_iso8601(uint64_t realtime_usec, char *out);  /* 2031-04-09T07:15:02.118000Z */
+char *bth_time_http(uint64_t realtime_usec, char *out);     /* Wed, 09 Apr 2031 07:15:02 GMT */
+char *bth_time_log_name(uint64_t realtime_usec, char *out); /* 20310409-071502-118, spec 5.6 */
+char *bth_time_journal(uint64_t realtime_usec, char *out);  /* 2031/04/09 07:15:02.118, spec 1.2 */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* replay - runs a fuzz target over the files of folders, so that every build checks every known input. */
+/* replay - runs a fuzz target over the files of folders, so that every build checks every known
+ * input. */
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>

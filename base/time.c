@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* time - clocks, FILETIME and date texts. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/time.h"
+
+/* Seconds between 1601-01-01 and 1970-01-01. */
+#define FILETIME_EPOCH_SEC UINT64_C(11644473600)
+
+static uint64_t now_usec(clockid_t clock)
+{
+        struct timespec ts;
+
+        (void)clock_gettime(clock, &ts); /* cannot fail for the two clocks used here */
+        return (uint64_t)ts.tv_sec * BTH_USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t bth_now_realtime_usec(void)
+{
+        return now_usec(CLOCK_REALTIME);
+}
+
+uint64_t bth_now_monotonic_usec(void)
+{
+        return now_usec(CLOCK_MONOTONIC);
+}
+
+uint64_t bth_filetime_from_usec(uint64_t realtime_usec)
+{
+        return (FILETIME_EPOCH_SEC * BTH_USEC_PER_SEC + realtime_usec) * 10;
+}
+
+uint64_t bth_filetime_to_usec(uint64_t filetime)
+{
+        uint64_t usec = filetime / 10;
+        const uint64_t epoch = FILETIME_EPOCH_SEC * BTH_USEC_PER_SEC;
+
+        return usec > epoch ? usec - epoch : 0;
+}
+
+static struct tm split(uint64_t realtime_usec)
+{
+        time_t t = (time_t)(realtime_usec / BTH_USEC_PER_SEC);
+        struct tm tm = {0};
+
+        (void)gmtime_r(&t, &tm);
+        return tm;
+}
+
+char *bth_time_iso8601(uint64_t realtime_usec, char *out)
+{
+        struct tm tm = split(realtime_usec);
+
+        (void)snprintf(out, BTH_TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ",
+                       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                       tm.tm_sec, (unsigned)(realtime_usec % BTH_USEC_PER_SEC));
+        return out;
+}
+
+char *bth_time_http(uint64_t realtime_usec, char *out)
+{
+        /* strftime() would take the names of days from the locale. */
+        static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+        static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+        struct tm tm = split(realtime_usec);
+
+        (void)snprintf(out, BTH_TIME_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+                       tm.tm_hour, tm.tm_min, tm.tm_sec);
+        return out;
+}
+
+static unsigned milliseconds(uint64_t realtime_usec)
+{
+        return (unsigned)(realtime_usec % BTH_USEC_PER_SEC / 1000);
+}
+
+char *bth_time_log_name(uint64_t realtime_usec, char *out)
+{
+        struct tm tm = split(realtime_usec);
+
+        (void)snprintf(out, BTH_TIME_TEXT_MAX, "%04d%02d%02d-%02d%02d%02d-%03u", tm.tm_year + 1900,
+                       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                       milliseconds(realtime_usec));
+        return out;
+}
+
+char *bth_time_journal(uint64_t realtime_usec, char *out)
+{
+        struct tm tm = split(realtime_usec);
+
+        (void)snprintf(out, BTH_TIME_TEXT_MAX, "%04d/%02d/%02d %02d:%02d:%02d.%03u",
+                       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                       tm.tm_sec, milliseconds(realtime_usec));
+        return out;
+}

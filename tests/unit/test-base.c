@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* base - the small helpers that every module stands on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/frame.h"
+#include "base/guid.h"
+#include "base/log.h"
+#include "base/source.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "base/utf.h"
+
+static void test_error_text(void **state)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        char text[512];
+
+        bth_error_at(&e, "/m.xml", 12, BTH_ERROR_NO_OFFSET);
+        bth_error_blob(&e, "attic/a\nb");
+        assert_int_equal(
+                bth_error_set(&e, -EINVAL, BTH_REASON_VALUE_INVALID, "hash has %d digits", 31),
+                -EINVAL);
+        bth_error_advise(&e, "write 32 digits");
+        assert_string_equal(
+                bth_error_to_string(&e, text, sizeof text),
+                "/m.xml:12: blob 'attic/a\\x0ab': hash has 31 digits. write 32 digits.");
+}
+
+static void test_parse(void **state)
+{
+        uint64_t v;
+        uint8_t bytes[8];
+        size_t n;
+
+        assert_int_equal(bth_parse_u64("18446744073709551615", &v), 0);
+        assert_true(v == UINT64_MAX);
+        assert_int_equal(bth_parse_u64("18446744073709551616", &v), -ERANGE);
+        assert_int_equal(bth_parse_u64("-1", &v), -EINVAL);
+        assert_int_equal(bth_parse_size("1.5TB", &v), 0);
+        assert_true(v == UINT64_C(1500000000000));
+        assert_int_equal(bth_parse_size("4MiB", &v), 0);
+        assert_true(v == 4 << 20);
+        assert_int_equal(bth_base64_decode("AAAAAA==", 8, bytes, &n), 0);
+        assert_int_equal(n, 4);
+        assert_int_equal(bth_base64_decode("AAAAAB==", 8, bytes, &n), -EINVAL);
+}
+
+static void test_redact(void **state)
+{
+        char text[] =
+                "key 122221-244442-366663-488884-611105-013574-660000-720885 ?sv=1&sig=abc%3D&x=1";
+
+        bth_redact(text);
+        assert_null(strstr(text, "122221"));
+        assert_null(strstr(text, "abc"));
+        assert_non_null(strstr(text, "&x=1"));
+}
+
+static void test_frame_round_trip(void **state)
+{
+        _cleanup_(bth_frame_freep) struct bth_frame *f = NULL, *g = NULL;
+        _cleanup_(bth_frame_reader_freep) struct bth_frame_reader *r = NULL;
+        _cleanup_free_ char *text = NULL;
+        uint64_t v;
+        int pair[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(bth_frame_new(7, &f), 0);
+        assert_int_equal(bth_frame_add_u64(f, 1, 42), 0);
+        assert_int_equal(bth_frame_add_string(f, 2, "drive"), 0);
+        assert_int_equal(bth_frame_add_fd(f, pair[0]), 0);
+        assert_int_equal(bth_frame_send(pair[0], f), 0);
+        assert_int_equal(bth_frame_reader_new(pair[1], &r), 0);
+        assert_int_equal(bth_frame_read(r, &g), 1);
+        assert_int_equal(bth_frame_type(g), 7);
+        assert_int_equal(bth_frame_get_u64(g, 1, &v), 0);
+        assert_int_equal(v, 42);
+        assert_int_equal(bth_frame_get_string(g, 2, &text), 0);
+        assert_string_equal(text, "drive");
+        assert_int_equal(bth_frame_get_u64(g, 3, &v), -ENOENT);
+        close(pair[0]);
+        close(pair[1]);
+}
+
+static void test_guid(void **state)
+{
+        const uint8_t bytes[] = {0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a,
+                                 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01};
+        struct bth_guid g;
+        char text[BTH_GUID_TEXT_MAX];
+
+        assert_int_equal(bth_guid_from_string("{4967D63B-2E29-4AD8-8399-F6A339E3D001}", &g), 0);
+        assert_memory_equal(g.b, bytes, 16);
+        assert_string_equal(bth_guid_to_string(&g, text), "4967d63b-2e29-4ad8-8399-f6a339e3d001");
+}
+
+static void test_utf_lone_surrogate(void **state)
+{
+        const uint8_t units[] = {'a', 0, 0x3d, 0xd8, 0x00, 0xde, 0x00, 0xd8};
+        char text[BTH_UTF8_MAX_FROM_UTF16(4)];
+        uint8_t back[8];
+        size_t n = bth_utf16_to_utf8(units, 4, text), k;
+
+        assert_int_equal(n, 1 + 4 + 3);
+        assert_false(bth_utf8_valid(text, n));
+        assert_int_equal(bth_utf8_to_utf16(text, n, back, 4, &k), 0);
+        assert_int_equal(k, 4);
+        assert_memory_equal(back, units, 8);
+}
+
+static void test_source_window(void **state)
+{
+        _cleanup_(bth_source_freep) struct bth_source *w = NULL;
+        struct bth_source *m = NULL;
+        char two[3] = "";
+
+        assert_int_equal(bth_source_new_memory("abcdef", 6, &m), 0);
+        assert_int_equal(bth_source_new_window(m, 2, 3, true, &w), 0);
+        assert_int_equal(bth_source_read(w, 1, two, 2), 0);
+        assert_string_equal(two, "de");
+        assert_int_equal(bth_source_read(w, 2, two, 2), -EINVAL);
+        assert_int_equal(bth_source_read(w, UINT64_MAX, two, 2), -EINVAL);
+}
+
+static void test_status(void **state)
+{
+        assert_string_equal(bth_drive_status_to_string(BTH_DRIVE_STATUS_BITLOCKER_KEY_INVALID),
+                            "BitLockerKeyInvalid");
+        assert_int_equal(bth_disposition_from_string("no-overwrite"), BTH_DISPOSITION_NO_OVERWRITE);
+        assert_int_equal(bth_disposition_from_string("No-Overwrite"), -EINVAL);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_error_text),    cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_redact),        cmocka_unit_test(test_frame_round_trip),
+                cmocka_unit_test(test_guid),          cmocka_unit_test(test_utf_lone_surrogate),
+                cmocka_unit_test(test_source_window), cmocka_unit_test(test_status),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
