@@ -413,9 +413,6 @@ static int commit_locked(struct ctl_overlay *o, struct bth_error *error)
         if (r < 0)
                 return explain(error, NULL, r, BTH_REASON_DRIVE_WRITE_ERROR,
                                "the drive cannot take the checkpoint");
-        if (unlink(o->redo_path) < 0)
-                return explain(error, o->redo_path, -errno, BTH_REASON_FILE_UNWRITABLE,
-                               "the finished checkpoint cannot be removed");
         drop_pages(o);
         return 0;
 }
@@ -517,8 +514,13 @@ int ctl_overlay_replay(const char *redo_path, const struct bth_guid *volume_id,
         if (r < 0)
                 return explain(error, NULL, r, BTH_REASON_DRIVE_WRITE_ERROR,
                                "the drive cannot take the checkpoint");
-        if (unlink(redo_path) < 0)
+        return 1;
+}
+
+int ctl_overlay_forget(const char *redo_path, struct bth_error *error)
+{
+        if (unlink(redo_path) < 0 && errno != ENOENT)
                 return explain(error, redo_path, -errno, BTH_REASON_FILE_UNWRITABLE,
                                "the finished checkpoint cannot be removed");
-        return 1;
+        return 0;
 }

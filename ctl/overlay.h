@@ -50,9 +50,12 @@ size_t ctl_overlay_bytes(struct ctl_overlay *o);
  * negative errno (the redo file stays and ctl_overlay_replay() finishes later). Blocks. */
 int ctl_overlay_commit(struct ctl_overlay *o, struct bth_error *error) _must_check_;
 
-/* Finishes a commit that was cut off. No redo file is success.
- *   volume_id, size of `below`  must be those of the file
- * Returns 1 when pages were applied, 0 when there was nothing to do, -EBADMSG for a file that is
- * damaged or belongs to another volume, the drive's or the file's negative errno. Blocks. */
+/* Lets the redo file go. None is success. Returns 0 or -errno of unlink(2). */
+int ctl_overlay_forget(const char *redo_path, struct bth_error *error) _must_check_;
+
+/* Finishes a commit that was cut off, and leaves the redo file as ctl_overlay_commit() does. No
+ * redo file is success. volume_id, size of `below`  must be those of the file Returns 1 when pages
+ * were applied, 0 when there was nothing to do, -EBADMSG for a file that is damaged or belongs to
+ * another volume, the drive's or the file's negative errno. Blocks. */
 int ctl_overlay_replay(const char *redo_path, const struct bth_guid *volume_id,
                        struct bth_sink *below, struct bth_error *error) _must_check_;

@@ -142,6 +142,9 @@ static void test_nothing_before_commit(void **state)
                 assert_view(f, o);
                 assert_true(ctl_overlay_bytes(o) > 0);
                 assert_int_equal(ctl_overlay_commit(o, NULL), 0);
+                assert_int_equal(access(f->redo, F_OK), 0); /* until the caller has noted it */
+                assert_int_equal(ctl_overlay_forget(f->redo, NULL), 0);
+                assert_int_not_equal(access(f->redo, F_OK), 0);
                 assert_int_equal(ctl_overlay_bytes(o), 0);
                 assert_memory_equal(f->drive, f->model, sizeof before);
                 memcpy(before, f->drive, sizeof before);
@@ -172,6 +175,9 @@ static void test_cut_off_anywhere(void **state)
                 assert_int_equal(e.reason, BTH_REASON_DRIVE_WRITE_ERROR);
                 assert_int_equal(ctl_overlay_replay(f->redo, &volume_id, &f->sink.base, &e), 1);
                 assert_memory_equal(f->drive, f->model, VOLUME_BYTES);
+                assert_int_equal(ctl_overlay_replay(f->redo, &volume_id, &f->sink.base, &e), 1);
+                assert_memory_equal(f->drive, f->model, VOLUME_BYTES);
+                assert_int_equal(ctl_overlay_forget(f->redo, &e), 0);
                 assert_int_equal(ctl_overlay_replay(f->redo, &volume_id, &f->sink.base, &e), 0);
         }
         fail_msg("no commit ever succeeded");
