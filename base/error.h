@@ -24,7 +24,7 @@ struct bth_error {
         char advice[256];      /* what to do; "" = the reason's own advice */
 };
 
-#define BTH_ERROR_INIT ((struct bth_error){.offset_bytes = BTH_ERROR_NO_OFFSET})
+#define BTH_ERROR_INIT ((struct bth_error){ .offset_bytes = BTH_ERROR_NO_OFFSET })
 
 /* Sets code, reason and sentence, and keeps where-fields that were set before. `e` may be NULL.
  * Arguments of the format may be hostile: control bytes and invalid UTF-8 are escaped.

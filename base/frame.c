@@ -212,10 +212,10 @@ static int send_header_and_fds(int socket_fd, const struct bth_frame *f)
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int) * BTH_FRAME_MAX_FDS)];
-        } control = {0};
+        } control = { 0 };
         uint8_t header[BTH_FRAME_HEADER_BYTES];
-        struct iovec part = {.iov_base = header, .iov_len = sizeof header};
-        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+        struct iovec part = { .iov_base = header, .iov_len = sizeof header };
+        struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
         put_header(f, header);
         if (f->n_fds > 0) {
@@ -400,10 +400,10 @@ static ssize_t receive(struct bth_frame_reader *r, size_t want)
                 char bytes[CMSG_SPACE(sizeof(int) * BTH_FRAME_MAX_FDS)];
         } control;
         struct iovec part;
-        struct msghdr message = {.msg_iov = &part,
-                                 .msg_iovlen = 1,
-                                 .msg_control = control.bytes,
-                                 .msg_controllen = sizeof control.bytes};
+        struct msghdr message = { .msg_iov = &part,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control.bytes,
+                                  .msg_controllen = sizeof control.bytes };
         ssize_t k;
         int e;
 
@@ -411,7 +411,7 @@ static ssize_t receive(struct bth_frame_reader *r, size_t want)
         e = grow_wiping(&r->data, r->length, &r->allocated, r->length + want);
         if (e < 0)
                 return e;
-        part = (struct iovec){.iov_base = r->data + r->length, .iov_len = want};
+        part = (struct iovec){ .iov_base = r->data + r->length, .iov_len = want };
         do
                 k = recvmsg(r->socket_fd, &message, MSG_CMSG_CLOEXEC);
         while (k < 0 && errno == EINTR);

@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 /* Where each byte on disk stands in the text's order: the first three groups are little-endian. */
-static const uint8_t text_order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+static const uint8_t text_order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 char *bth_guid_to_string(const struct bth_guid *g, char out[BTH_GUID_TEXT_MAX])
 {

@@ -142,8 +142,8 @@ void bth_redact(char *text)
 
 static const char *level_word(int level)
 {
-        static const char *const words[] = {"emergency", "alert",  "critical", "error",
-                                            "warning",   "notice", "info",     "debug"};
+        static const char *const words[] = { "emergency", "alert",  "critical", "error",
+                                             "warning",   "notice", "info",     "debug" };
 
         return level >= 0 && level < (int)ARRAY_SIZE(words) ? words[level] : "info";
 }
@@ -153,9 +153,9 @@ static void to_stderr(int level, const char *message, char fields[][FIELD_MAX_BY
         struct iovec parts[2 * FIELDS_MAX + 8];
         size_t k = 0;
 
-#define PART(s)                                                                       \
-        parts[k++] = (struct iovec){.iov_base = (void *)(uintptr_t)(const void *)(s), \
-                                    .iov_len = strlen(s)}
+#define PART(s)                                                                        \
+        parts[k++] = (struct iovec){ .iov_base = (void *)(uintptr_t)(const void *)(s), \
+                                     .iov_len = strlen(s) }
         PART(level_word(level));
         PART(": ");
         PART(message);
@@ -185,9 +185,9 @@ static void to_journal(int level, const char *file, int line, const char *messag
         (void)snprintf(head[2], sizeof head[2], "CODE_FILE=%s", file);
         (void)snprintf(head[3], sizeof head[3], "CODE_LINE=%d", line);
         for (size_t i = 0; i < 4; i++)
-                parts[i] = (struct iovec){.iov_base = head[i], .iov_len = strlen(head[i])};
+                parts[i] = (struct iovec){ .iov_base = head[i], .iov_len = strlen(head[i]) };
         for (size_t i = 0; i < n; i++)
-                parts[k++] = (struct iovec){.iov_base = fields[i], .iov_len = strlen(fields[i])};
+                parts[k++] = (struct iovec){ .iov_base = fields[i], .iov_len = strlen(fields[i]) };
         if (sd_journal_sendv(parts, (int)k) < 0)
                 to_stderr(level, message, fields, n);
 }
@@ -229,9 +229,9 @@ void bth_log_error(int level, const struct bth_error *e)
 {
         char text[1536];
         const struct bth_log_field fields[] = {
-                {BTH_FIELD_REASON, bth_reason_to_string(e->reason)},
-                {BTH_FIELD_OBJECT, e->object[0] != '\0' ? e->object : NULL},
-                {BTH_FIELD_BLOB, e->blob[0] != '\0' ? e->blob : NULL},
+                { BTH_FIELD_REASON, bth_reason_to_string(e->reason) },
+                { BTH_FIELD_OBJECT, e->object[0] != '\0' ? e->object : NULL },
+                { BTH_FIELD_BLOB, e->blob[0] != '\0' ? e->blob : NULL },
         };
 
         bth_log_fields(level, fields, "%s", bth_error_to_string(e, text, sizeof text));

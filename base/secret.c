@@ -150,7 +150,7 @@ bool bth_secret_equal(const struct bth_secret *a, const struct bth_secret *b)
 
 int bth_process_forbid_dumps(void)
 {
-        const struct rlimit none = {0, 0};
+        const struct rlimit none = { 0, 0 };
 
         if (prctl(PR_SET_DUMPABLE, 0) < 0)
                 return -errno;

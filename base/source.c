@@ -119,11 +119,11 @@ int bth_source_new_window(struct bth_source *below, uint64_t offset_bytes, uint6
                 return r;
         }
         *w = (struct window_source){
-                .base = {.ops = &ops,
-                         .size_bytes = length_bytes,
-                         .logical_block_bytes =
-                                 window_block(offset_bytes, below->logical_block_bytes),
-                         .memory_align_bytes = below->memory_align_bytes},
+                .base = { .ops = &ops,
+                          .size_bytes = length_bytes,
+                          .logical_block_bytes =
+                                  window_block(offset_bytes, below->logical_block_bytes),
+                          .memory_align_bytes = below->memory_align_bytes },
                 .below = below,
                 .offset_bytes = offset_bytes,
                 .own = own,
@@ -152,16 +152,16 @@ static void memory_free(struct bth_source *s)
 
 int bth_source_new_memory(const void *data, size_t size_bytes, struct bth_source **ret_source)
 {
-        static const struct bth_source_ops ops = {.read = memory_read, .free = memory_free};
+        static const struct bth_source_ops ops = { .read = memory_read, .free = memory_free };
         struct memory_source *m = calloc(1, sizeof *m);
 
         if (!m)
                 return -ENOMEM;
         *m = (struct memory_source){
-                .base = {.ops = &ops,
-                         .size_bytes = size_bytes,
-                         .logical_block_bytes = 1,
-                         .memory_align_bytes = 1},
+                .base = { .ops = &ops,
+                          .size_bytes = size_bytes,
+                          .logical_block_bytes = 1,
+                          .memory_align_bytes = 1 },
                 .data = data,
         };
         *ret_source = &m->base;
@@ -208,7 +208,7 @@ static void fd_source_free(struct bth_source *s)
 
 int bth_source_new_fd(int fd, bool own, struct bth_source **ret_source)
 {
-        static const struct bth_source_ops ops = {.read = fd_read, .free = fd_source_free};
+        static const struct bth_source_ops ops = { .read = fd_read, .free = fd_source_free };
         struct fd_source *f = NULL;
         uint64_t size;
         int r = size_of_fd(fd, &size);
@@ -223,10 +223,10 @@ int bth_source_new_fd(int fd, bool own, struct bth_source **ret_source)
                 return r;
         }
         *f = (struct fd_source){
-                .base = {.ops = &ops,
-                         .size_bytes = size,
-                         .logical_block_bytes = 1,
-                         .memory_align_bytes = 1},
+                .base = { .ops = &ops,
+                          .size_bytes = size,
+                          .logical_block_bytes = 1,
+                          .memory_align_bytes = 1 },
                 .fd = fd,
                 .own = own,
         };
@@ -304,11 +304,11 @@ int bth_sink_new_window(struct bth_sink *below, uint64_t offset_bytes, uint64_t 
                 return r;
         }
         *w = (struct window_sink){
-                .base = {.ops = &ops,
-                         .size_bytes = length_bytes,
-                         .logical_block_bytes =
-                                 window_block(offset_bytes, below->logical_block_bytes),
-                         .memory_align_bytes = below->memory_align_bytes},
+                .base = { .ops = &ops,
+                          .size_bytes = length_bytes,
+                          .logical_block_bytes =
+                                  window_block(offset_bytes, below->logical_block_bytes),
+                          .memory_align_bytes = below->memory_align_bytes },
                 .below = below,
                 .offset_bytes = offset_bytes,
                 .own = own,
@@ -365,10 +365,10 @@ int bth_sink_new_fd(int fd, bool own, struct bth_sink **ret_sink)
                 return r;
         }
         *f = (struct fd_sink){
-                .base = {.ops = &ops,
-                         .size_bytes = size,
-                         .logical_block_bytes = 1,
-                         .memory_align_bytes = 1},
+                .base = { .ops = &ops,
+                          .size_bytes = size,
+                          .logical_block_bytes = 1,
+                          .memory_align_bytes = 1 },
                 .fd = fd,
                 .own = own,
         };

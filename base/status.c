@@ -11,7 +11,7 @@ struct text_row {
         const char *sentence;
 };
 
-#define TEXT_ROW(id, text, sentence) {text, sentence},
+#define TEXT_ROW(id, text, sentence) { text, sentence },
 
 static int find_text(const struct text_row *rows, size_t n, const char *text)
 {
@@ -24,7 +24,7 @@ static int find_text(const struct text_row *rows, size_t n, const char *text)
 }
 
 #define DEFINE_STATUS(name, LIST)                                                              \
-        static const struct text_row name##_rows[] = {LIST(TEXT_ROW)};                         \
+        static const struct text_row name##_rows[] = { LIST(TEXT_ROW) };                       \
         const char *bth_##name##_to_string(enum bth_##name v)                                  \
         {                                                                                      \
                 return (size_t)v < ARRAY_SIZE(name##_rows) ? name##_rows[v].text : NULL;       \
@@ -53,7 +53,7 @@ static const struct {
         const char *sentence;
         const char *advice;
 } reasons[] = {
-#define X(id, name, sentence, advice) {name, sentence, advice},
+#define X(id, name, sentence, advice) { name, sentence, advice },
         BTH_REASONS(X)
 #undef X
 };

@@ -304,7 +304,7 @@ int bth_parse_size(const char *text, uint64_t *ret_bytes)
 
 int bth_parse_bool(const char *text, bool *ret_value)
 {
-        static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1"};
+        static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
 
         for (size_t i = 0; text && i < ARRAY_SIZE(words); i++)
                 if (bth_ascii_casecmp(text, words[i]) == 0) {

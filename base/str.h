@@ -14,7 +14,7 @@ struct bth_buf {
         size_t length;
         size_t allocated;
 };
-#define BTH_BUF_INIT ((struct bth_buf){0})
+#define BTH_BUF_INIT ((struct bth_buf){ 0 })
 
 /* Each returns 0 or -ENOMEM (formatting also -EINVAL). */
 int bth_buf_reserve(struct bth_buf *b, size_t more_bytes) _must_check_;

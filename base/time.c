@@ -42,7 +42,7 @@ uint64_t bth_filetime_to_usec(uint64_t filetime)
 static struct tm split(uint64_t realtime_usec)
 {
         time_t t = (time_t)(realtime_usec / BTH_USEC_PER_SEC);
-        struct tm tm = {0};
+        struct tm tm = { 0 };
 
         (void)gmtime_r(&t, &tm);
         return tm;
@@ -61,9 +61,9 @@ char *bth_time_iso8601(uint64_t realtime_usec, char *out)
 char *bth_time_http(uint64_t realtime_usec, char *out)
 {
         /* strftime() would take the names of days from the locale. */
-        static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-        static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+        static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+        static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
         struct tm tm = split(realtime_usec);
 
         (void)snprintf(out, BTH_TIME_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d GMT",

@@ -64,7 +64,7 @@ size_t bth_utf16_to_utf8(const void *utf16, size_t units, char *out)
  */
 static size_t get_utf8(const uint8_t *p, size_t n, uint32_t *ret_c)
 {
-        static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+        static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
         size_t k = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
         uint32_t c;
 

@@ -48,7 +48,7 @@ char *ctl_arena_string(struct ctl_arena *a, const char *text, size_t n)
                 c = malloc(sizeof *c + size);
                 if (!c)
                         return NULL;
-                *c = (struct chunk){.next = a->chunks, .size = size};
+                *c = (struct chunk){ .next = a->chunks, .size = size };
                 a->chunks = c;
         }
         p = c->bytes + c->used;

@@ -86,11 +86,11 @@ int ctl_parse_options(struct ctl_context *c, const struct ctl_option *options, s
 {
         bool help = false;
         const struct ctl_option common[] = {
-                {"json", NULL, "print one JSON object instead of text", .flag = &c->json},
-                {"dry-run", NULL, "say what would be done and do nothing", .flag = &c->dry_run},
-                {"quiet", NULL, "show no progress", .flag = &c->quiet},
-                {"yes", NULL, "answer yes to every question", .flag = &c->yes},
-                {"help", NULL, "show this text", .flag = &help},
+                { "json", NULL, "print one JSON object instead of text", .flag = &c->json },
+                { "dry-run", NULL, "say what would be done and do nothing", .flag = &c->dry_run },
+                { "quiet", NULL, "show no progress", .flag = &c->quiet },
+                { "yes", NULL, "answer yes to every question", .flag = &c->yes },
+                { "help", NULL, "show this text", .flag = &help },
         };
         struct ctl_option all[OPTIONS_MAX];
         size_t n = 0;
@@ -173,7 +173,7 @@ int ctl_main(const char *program, const struct ctl_verb *const *verbs, size_t n_
                 return CTL_EXIT_OK;
         }
         for (size_t i = 0; i < n_verbs; i++) {
-                struct ctl_context c = {.program = program, .verb = verbs[i]};
+                struct ctl_context c = { .program = program, .verb = verbs[i] };
 
                 if (strcmp(verbs[i]->name, name) != 0)
                         continue;
@@ -265,7 +265,7 @@ json_t *ctl_json_bytes(uint64_t v)
 
 char *ctl_bytes_text(uint64_t bytes, char out[32])
 {
-        static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
+        static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB", "PB", "EB" };
         uint64_t whole = bytes, tenths = 0;
         size_t unit = 0;
 

@@ -94,7 +94,7 @@ static int get_page(struct ctl_overlay *o, uint64_t index, bool whole, uint8_t *
                                 return r;
                         }
                 }
-                o->slots[slot] = (struct page){.index = index, .data = data};
+                o->slots[slot] = (struct page){ .index = index, .data = data };
                 o->n_pages++;
         }
         *ret_data = data;
@@ -294,7 +294,7 @@ static int write_redo(const struct ctl_overlay *o, const struct page *pages, siz
         _cleanup_(bth_digest_freep) struct bth_digest *digest = NULL;
         _cleanup_close_ int fd =
                 open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        struct redo_writer w = {.fd = fd};
+        struct redo_writer w = { .fd = fd };
         uint8_t header[HEADER_BYTES], sum[BTH_SHA256_BYTES];
         int r;
 
@@ -482,7 +482,7 @@ static int apply_redo(int fd, uint64_t n_pages, struct bth_sink *below)
                 r = bth_read_full(fd, record, 8 + PAGE);
                 if (r < 0)
                         break;
-                page = (struct page){.index = bth_load_le64(record), .data = record + 8};
+                page = (struct page){ .index = bth_load_le64(record), .data = record + 8 };
                 r = bth_sink_write(below, page.index * PAGE, page.data,
                                    (size_t)MIN(PAGE, below->size_bytes - page.index * PAGE));
         }

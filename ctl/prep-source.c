@@ -42,7 +42,7 @@ static bool is_forbidden(unsigned char c)
 /* CON, PRN, AUX, NUL, COM1..9, LPT1..9, alone or before a dot. */
 static bool is_device_name(const char *name, size_t n)
 {
-        static const char *const plain[] = {"CON", "PRN", "AUX", "NUL"};
+        static const char *const plain[] = { "CON", "PRN", "AUX", "NUL" };
         char stem[5] = "";
         size_t k = 0;
 
@@ -143,7 +143,7 @@ static void listing_clear(struct listing *l)
                 free(l->entries[i].drive);
         }
         free(l->entries);
-        *l = (struct listing){0};
+        *l = (struct listing){ 0 };
 }
 
 static int by_name(const void *a, const void *b)
@@ -204,7 +204,7 @@ static int name_entries(struct listing *l)
         for (unsigned round = 2; again && round < 1000; round++) {
                 again = false;
                 for (size_t i = 0; i < l->n; i++)
-                        order[i] = (struct hashed){upcase_hash(l->entries[i].drive), i};
+                        order[i] = (struct hashed){ upcase_hash(l->entries[i].drive), i };
                 qsort(order, l->n, sizeof *order, by_hash);
                 for (size_t i = 1, number = round; i < l->n; i++) {
                         struct entry *e = &l->entries[order[i].index];
@@ -342,7 +342,7 @@ static int list_folder(struct walk *w, int fd, struct listing *ret_listing)
                         ret_listing->n_allocated = grown;
                 }
                 entry = &ret_listing->entries[ret_listing->n];
-                *entry = (struct entry){.name = strdup(e->d_name)};
+                *entry = (struct entry){ .name = strdup(e->d_name) };
                 if (!entry->name) {
                         r = -ENOMEM;
                         break;
@@ -440,7 +440,7 @@ static int visit(struct walk *w, int folder_fd, const struct entry *e)
 static int walk_folder(struct walk *w, int fd)
 {
         const size_t source = w->source.length, blob = w->blob.length, file = w->file.length;
-        _cleanup_(listing_clear) struct listing l = {0};
+        _cleanup_(listing_clear) struct listing l = { 0 };
         _cleanup_close_ int again = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         int r;
 
@@ -530,8 +530,8 @@ int ctl_items_collect(const struct ctl_source_row *rows, size_t n_rows, const ch
                       ctl_source_note note, void *userdata, struct ctl_items *ret_items,
                       struct bth_error *error)
 {
-        struct ctl_items items = {0};
-        struct walk w = {.out = &items, .note = note, .userdata = userdata, .error = error};
+        struct ctl_items items = { 0 };
+        struct walk w = { .out = &items, .note = note, .userdata = userdata, .error = error };
         int r = ctl_arena_new(&items.arena);
 
         for (size_t i = 0; r == 0 && i < n_rows; i++) {
@@ -554,5 +554,5 @@ void ctl_items_clear(struct ctl_items *items)
 {
         free(items->items);
         (void)ctl_arena_free(items->arena);
-        *items = (struct ctl_items){0};
+        *items = (struct ctl_items){ 0 };
 }

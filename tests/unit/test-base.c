@@ -91,8 +91,8 @@ static void test_frame_round_trip(void **state)
 
 static void test_guid(void **state)
 {
-        const uint8_t bytes[] = {0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a,
-                                 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01};
+        const uint8_t bytes[] = { 0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a,
+                                  0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01 };
         struct bth_guid g;
         char text[BTH_GUID_TEXT_MAX];
 
@@ -103,7 +103,7 @@ static void test_guid(void **state)
 
 static void test_utf_lone_surrogate(void **state)
 {
-        const uint8_t units[] = {'a', 0, 0x3d, 0xd8, 0x00, 0xde, 0x00, 0xd8};
+        const uint8_t units[] = { 'a', 0, 0x3d, 0xd8, 0x00, 0xde, 0x00, 0xd8 };
         char text[BTH_UTF8_MAX_FROM_UTF16(4)];
         uint8_t back[8];
         size_t n = bth_utf16_to_utf8(units, 4, text), k;

@@ -13,7 +13,7 @@
 
 #define VOLUME_BYTES (64 * 4096 + 512) /* ends inside a page */
 
-static const struct bth_guid volume_id = {{1, 2, 3}};
+static const struct bth_guid volume_id = { { 1, 2, 3 } };
 
 /* A drive in memory that fails after `writes_left` writes, as a cut cable would. */
 struct frail_sink {
@@ -68,10 +68,10 @@ static int setup(void **state)
                 f->drive[i] = (uint8_t)(i * 7);
         memcpy(f->model, f->drive, VOLUME_BYTES);
         f->sink = (struct frail_sink){
-                .base = {.ops = &frail_ops,
-                         .size_bytes = VOLUME_BYTES,
-                         .logical_block_bytes = 1,
-                         .memory_align_bytes = 1},
+                .base = { .ops = &frail_ops,
+                          .size_bytes = VOLUME_BYTES,
+                          .logical_block_bytes = 1,
+                          .memory_align_bytes = 1 },
                 .bytes = f->drive,
                 .writes_left = -1,
         };
@@ -186,7 +186,7 @@ static void test_cut_off_anywhere(void **state)
 static void test_bad_redo(void **state)
 {
         struct fixture *f = *state;
-        const struct bth_guid other = {{9}};
+        const struct bth_guid other = { { 9 } };
         struct bth_error e = BTH_ERROR_INIT;
         struct ctl_overlay *o = open_overlay(f);
         uint8_t before[VOLUME_BYTES];

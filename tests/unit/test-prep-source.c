@@ -75,8 +75,9 @@ static void count_note(void *userdata, const char *path, const char *sentence)
 static int collect(struct fixture *f, const char *base, const char *destination,
                    struct ctl_items *items, struct bth_error *e)
 {
-        const struct ctl_source_row row = {
-                .base_path = base, .destination = destination, .line = 2};
+        const struct ctl_source_row row = { .base_path = base,
+                                            .destination = destination,
+                                            .line = 2 };
 
         *e = BTH_ERROR_INIT;
         return ctl_items_collect(&row, 1, "night-7", count_note, f, items, e);
@@ -133,12 +134,12 @@ static void test_names_meet(void **state)
 static void test_component(void **state)
 {
         static const char *const pairs[][2] = {
-                {"plain", "plain"},         {"dot.", "dot%2E"},
-                {"blank ", "blank%20"},     {"CON", "%43ON"},
-                {"com1.txt", "%63om1.txt"}, {"com0", "com0"},
-                {"console", "console"},     {"a:b*c", "a%3Ab%2Ac"},
-                {"100%", "100%"},           {"back\\slash", "back%5Cslash"},
-                {"tab\t", "tab%09"},        {"LPT9", "%4CPT9"},
+                { "plain", "plain" },         { "dot.", "dot%2E" },
+                { "blank ", "blank%20" },     { "CON", "%43ON" },
+                { "com1.txt", "%63om1.txt" }, { "com0", "com0" },
+                { "console", "console" },     { "a:b*c", "a%3Ab%2Ac" },
+                { "100%", "100%" },           { "back\\slash", "back%5Cslash" },
+                { "tab\t", "tab%09" },        { "LPT9", "%4CPT9" },
         };
         char out[4 * 255 + 16], name[256], pairs_name[253];
 
@@ -213,8 +214,8 @@ static void test_two_rows(void **state)
         make_file(f, "x", 3);
         snprintf(file, sizeof file, "%s/x", f->folder);
         const struct ctl_source_row rows[] = {
-                {.base_path = f->base, .destination = "attic/"},
-                {.base_path = file, .destination = "attic/y.bin", .kind = CTL_BLOB_BLOCK},
+                { .base_path = f->base, .destination = "attic/" },
+                { .base_path = file, .destination = "attic/y.bin", .kind = CTL_BLOB_BLOCK },
         };
         assert_int_equal(ctl_items_collect(rows, 2, "s01", NULL, NULL, &items, NULL), 0);
         assert_int_equal(items.n_items, 2);
