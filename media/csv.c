@@ -2,6 +2,7 @@
 /* csv - one pass over the text, a row at a time. */
 #include <string.h>
 
+#include "base/secret.h"
 #include "base/str.h"
 #include "media/csv.h"
 
@@ -41,6 +42,7 @@ int med_csv_new(const char *text, size_t n, const struct med_findings *findings,
 struct med_csv *med_csv_free(struct med_csv *c)
 {
         if (c) {
+                bth_wipe(c->fields.data, c->fields.allocated); /* a drive set has keys */
                 bth_buf_clear(&c->fields);
                 free(c);
         }

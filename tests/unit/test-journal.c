@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "media/journal.h"
+#include "tests/unit/heard.h"
 
 #define KEY "122221-244442-366663-488884-611105-013574-660000-720885"
 
@@ -35,25 +36,6 @@ static const char sample[] = "[BeginUpdateRecord][2031/04/09 07:15:02.118][Type:
                              "[EndValue]\r\n"
                              "SaveCommandOutput: Completed\r\n"
                              "[EndUpdateRecord]\r\n";
-
-struct heard {
-        unsigned n;
-        char names[1024]; /* "name:line name:line …" */
-        char texts[4096];
-};
-
-static void hear(void *userdata, const struct med_finding *f)
-{
-        struct heard *h = userdata;
-        char one[1024];
-
-        h->n++;
-        assert_true(f->sentence[0] != '\0' && f->advice[0] != '\0');
-        snprintf(h->names + strlen(h->names), sizeof h->names - strlen(h->names), "%s:%llu ",
-                 f->name, (unsigned long long)f->line);
-        med_finding_to_string(f, one, sizeof one);
-        snprintf(h->texts + strlen(h->texts), sizeof h->texts - strlen(h->texts), "%s\n", one);
-}
 
 static struct med_journal *parse(const void *text, size_t n, struct heard *h)
 {
