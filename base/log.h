@@ -32,6 +32,8 @@ enum bth_log_target {
 
 /* Once, at the start of main. `level` is a syslog level; messages above it are dropped. */
 void bth_log_open(enum bth_log_target target, int level);
+/* Returns the level above which messages are dropped; -1 when there is no target. Never an error.
+ */
 int bth_log_level(void) _pure_;
 
 /* Writes one message. Keeps errno. */

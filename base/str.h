@@ -65,5 +65,5 @@ int bth_base64_decode(const char *text, size_t n_chars, void *ret_bytes, size_t 
 bool bth_streq(const char *a, const char *b);
 bool bth_starts_with(const char *text, const char *prefix);
 bool bth_ends_with(const char *text, const char *suffix);
-/* ASCII only; locale plays no part. */
+/* Returns less than, equal to or greater than 0; ASCII only, locale plays no part. No errors. */
 int bth_ascii_casecmp(const char *a, const char *b);

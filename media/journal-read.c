@@ -638,9 +638,10 @@ static int decode(const uint8_t *data, size_t n, struct bth_secret **ret_text,
                 const size_t units = (n - 2) / 2;
                 _cleanup_(bth_secret_freep) struct bth_secret *swapped = NULL;
 
-                r = bth_secret_new_copy(data + 2, MAX(units * 2, (size_t)1), &swapped);
+                r = bth_secret_new(MAX(units * 2, (size_t)1), &swapped);
                 if (r < 0)
                         return r;
+                memcpy(swapped->data, data + 2, units * 2);
                 for (size_t i = 0; big && i < units; i++) {
                         uint8_t b = swapped->data[2 * i];
 
