@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* sector-vaes512 - four blocks a vector. Compiled with -mavx512f -mavx512bw -mvaes -mvpclmulqdq
+ * -maes. */
+#include <immintrin.h>
+
+#define V                       __m512i
+#define V_BLOCKS                4
+#define V_LOAD(p)               _mm512_loadu_si512((const void *)(p))
+#define V_STORE(p, v)           _mm512_storeu_si512((void *)(p), (v))
+#define V_XOR                   _mm512_xor_si512
+#define V_ENC                   _mm512_aesenc_epi128
+#define V_ENC_LAST              _mm512_aesenclast_epi128
+#define V_DEC                   _mm512_aesdec_epi128
+#define V_DEC_LAST              _mm512_aesdeclast_epi128
+#define V_SHIFT_IN(previous, v) _mm512_alignr_epi64((v), (previous), 6)
+#define V_LAST(b)               _mm512_inserti32x4(_mm512_setzero_si512(), (b), 3)
+
+/* Times x^k, k for each 64-bit half of each block. The bits that fall off the top come back times
+ * x^7 + x^2 + x + 1: one carry-less multiplication. */
+static inline __attribute__((always_inline)) __m512i times_x_power(__m512i v, __m512i k)
+{
+        const __m512i polynomial = _mm512_set1_epi64(0x87);
+        __m512i carry = _mm512_srlv_epi64(v, _mm512_sub_epi64(_mm512_set1_epi64(64), k));
+
+        return _mm512_ternarylogic_epi64(_mm512_sllv_epi64(v, k), _mm512_bslli_epi128(carry, 8),
+                                         _mm512_clmulepi64_epi128(carry, polynomial, 0x01), 0x96);
+}
+#define V_SPREAD(t) \
+        times_x_power(_mm512_broadcast_i32x4(t), _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0))
+#define V_STEP(v) times_x_power((v), _mm512_set1_epi64(4))
+
+#include "crypto/sector-template.h"
+
+const struct cry_engine_ops cry_engine_vaes512 = {
+        .xts_decrypt = xts_decrypt,
+        .xts_encrypt = xts_encrypt,
+        .cbc_decrypt = cbc_decrypt,
+};
