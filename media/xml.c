@@ -15,6 +15,7 @@
 #include <libxml/parserInternals.h>
 #include <libxml/SAX2.h>
 
+#include "base/le.h"
 #include "base/secret.h"
 #include "base/str.h"
 #include "base/utf.h"
@@ -430,8 +431,9 @@ static int feed_utf8(struct med_xml *x, const char *data, size_t n)
 
 static uint16_t unit_at(const struct med_xml *x, const uint8_t *b)
 {
-        return x->encoding == ENCODING_UTF16BE ? (uint16_t)(b[0] << 8 | b[1])
-                                               : (uint16_t)(b[1] << 8 | b[0]);
+        const uint16_t unit = bth_load_le16(b);
+
+        return x->encoding == ENCODING_UTF16BE ? __builtin_bswap16(unit) : unit;
 }
 
 /* Converts one slice, without an unfinished character at its end, and says how much that was. A
@@ -445,10 +447,7 @@ static int feed_utf16_slice(struct med_xml *x, const uint8_t *data, size_t n, si
         if (n >= 2 && (unit_at(x, data + n - 2) & 0xFC00) == 0xD800)
                 n -= 2;
         for (size_t i = 0; i < n; i += 2) {
-                const uint16_t unit = unit_at(x, data + i);
-
-                units[i] = (uint8_t)(unit & 0xFF);
-                units[i + 1] = (uint8_t)(unit >> 8);
+                bth_store_le16(units + i, unit_at(x, data + i));
         }
         *ret_used = n;
         return feed_utf8(x, text, bth_utf16_to_utf8(units, n / 2, text));

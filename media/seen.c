@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* seen - hash tables with open addressing, 256 of them, so that growing one costs little memory.
+ *
+ *     128-bit SipHash:  [ 8 bits: which table | 32 bits: first slot | .. ]  [ .. 96 bits kept .. ]
+ *
+ * A table grows by a sixth when nine tenths are taken: it is never less than 0.77 full, so a name
+ * costs at most 12 / 0.77 = 15.6 bytes. Tables are mappings of their own, so what an old one held
+ * goes back to the system at once. */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+#include "base/guid.h"
+#include "base/siphash.h"
+#include "media/seen.h"
+
+#define TABLES      256u
+#define SLOTS_START 20u /* 240 bytes: while small, tables come from malloc() */
+#define SLOTS_MAX   (UINT32_C(1) << 30)
+#define MAP_BYTES   ((size_t)32 << 10)
+
+struct slot {
+        uint32_t w[3]; /* all zero: free */
+};
+
+struct table {
+        struct slot *slots;
+        uint32_t n_slots;
+        uint32_t n_used;
+};
+
+struct med_seen {
+        struct bth_siphash_key key;
+        uint64_t count;
+        uint64_t bytes;
+        struct table tables[TABLES];
+};
+
+static size_t table_bytes(uint32_t n_slots)
+{
+        return (size_t)n_slots * sizeof(struct slot);
+}
+
+static struct slot *slots_new(uint32_t n_slots)
+{
+        const size_t n = table_bytes(n_slots);
+        void *p;
+
+        if (n < MAP_BYTES)
+                return calloc(n_slots, sizeof(struct slot));
+        p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+}
+
+static void slots_free(struct slot *slots, uint32_t n_slots)
+{
+        if (slots && table_bytes(n_slots) >= MAP_BYTES)
+                (void)munmap(slots, table_bytes(n_slots));
+        else
+                free(slots);
+}
+
+static bool slot_taken(const struct slot *s)
+{
+        return (s->w[0] | s->w[1] | s->w[2]) != 0;
+}
+
+/* Where the search for this slot's name begins: the first word, as a fraction of the table. */
+static uint32_t slot_home(const struct slot *s, uint32_t n_slots)
+{
+        return (uint32_t)((uint64_t)s->w[0] * n_slots >> 32);
+}
+
+/* Returns the slot of that name, or the free one where it belongs. */
+static struct slot *slot_find(struct slot *slots, uint32_t n_slots, const struct slot *name)
+{
+        uint32_t i = slot_home(name, n_slots);
+
+        while (slot_taken(&slots[i]) && memcmp(&slots[i], name, sizeof *name) != 0)
+                i = i + 1 == n_slots ? 0 : i + 1;
+        return &slots[i];
+}
+
+static int table_grow(struct med_seen *s, struct table *t)
+{
+        const uint32_t grown = t->n_slots == 0 ? SLOTS_START : t->n_slots + t->n_slots / 6;
+        struct slot *slots;
+
+        if (grown > SLOTS_MAX)
+                return -ENOMEM;
+        slots = slots_new(grown);
+        if (!slots)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < t->n_slots; i++)
+                if (slot_taken(&t->slots[i]))
+                        *slot_find(slots, grown, &t->slots[i]) = t->slots[i];
+        slots_free(t->slots, t->n_slots);
+        s->bytes += table_bytes(grown) - table_bytes(t->n_slots);
+        t->slots = slots;
+        t->n_slots = grown;
+        return 0;
+}
+
+int med_seen_new(struct med_seen **ret_seen)
+{
+        _cleanup_(med_seen_freep) struct med_seen *s = calloc(1, sizeof *s);
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        r = bth_random_bytes(&s->key, sizeof s->key);
+        if (r < 0)
+                return r;
+        s->bytes = sizeof *s;
+        *ret_seen = take_ptr(s);
+        return 0;
+}
+
+struct med_seen *med_seen_free(struct med_seen *s)
+{
+        if (s) {
+                for (unsigned i = 0; i < TABLES; i++)
+                        slots_free(s->tables[i].slots, s->tables[i].n_slots);
+                free(s);
+        }
+        return NULL;
+}
+
+int med_seen_add(struct med_seen *s, const void *name, size_t n)
+{
+        const struct bth_siphash hash = bth_siphash_of(&s->key, name, n);
+        struct table *t = &s->tables[hash.h[0] >> 56];
+        struct slot *at, wanted = {
+                .w = { (uint32_t)(hash.h[0] >> 24), (uint32_t)hash.h[1],
+                       (uint32_t)(hash.h[1] >> 32) },
+        };
+        int r;
+
+        if (!slot_taken(&wanted))
+                wanted.w[2] = 1; /* all zero means free */
+        if ((uint64_t)t->n_used * 10 >= (uint64_t)t->n_slots * 9) {
+                r = table_grow(s, t);
+                if (r < 0)
+                        return r;
+        }
+        at = slot_find(t->slots, t->n_slots, &wanted);
+        if (slot_taken(at))
+                return 1;
+        *at = wanted;
+        t->n_used++;
+        s->count++;
+        return 0;
+}
+
+uint64_t med_seen_count(const struct med_seen *s)
+{
+        return s->count;
+}
+
+uint64_t med_seen_bytes(const struct med_seen *s)
+{
+        return s->bytes;
+}
