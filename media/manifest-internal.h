@@ -187,7 +187,7 @@ void manifest_enqueue(struct med_manifest_reader *r, struct slot *s);
 
 /* --- manifest-parse.c --- */
 
-/* Handlers for r->xml. */
+/* Handlers for r->xml. Each returns 0; -ENOMEM; -EBADMSG when the root is another. */
 int manifest_on_start(void *userdata, const char *name, const struct med_xml_attributes *attributes,
                       uint64_t line);
 int manifest_on_text(void *userdata, const char *text, size_t n);
@@ -198,11 +198,12 @@ const char *manifest_token_name(enum token t);
 bool manifest_read_number(struct med_manifest_reader *r, enum token what, const char *text,
                           size_t n, uint64_t line, uint64_t *ret_value);
 
-/* --- manifest-field.c: each returns 0 or -ENOMEM --- */
+/* --- manifest-field.c --- */
 
-/* The text in r->text belongs to r->field, below an element of state `parent`. */
+/* The text in r->text belongs to r->field, below an element of state `parent`. Returns 0
+ * or -ENOMEM. */
 int manifest_end_leaf(struct med_manifest_reader *r, enum state parent) _must_check_;
-/* The draft is complete: checked, reported, handed on. */
+/* The draft is complete: checked, reported, handed on. Returns 0 or -ENOMEM. */
 int manifest_end_blob(struct med_manifest_reader *r) _must_check_;
 /* What can only be said at the end of the document. */
 void manifest_check_header(struct med_manifest_reader *r);
