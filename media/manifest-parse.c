@@ -29,35 +29,55 @@ const char *manifest_token_name(enum token t)
 
 /* --- values --- */
 
-static int hex_value(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Values of hexadecimal digits, marked, and marked once more when lower case; 0: no digit. */
+#define HEX       0x40
+#define HEX_LOWER 0x20
+static const uint8_t hex_table[256] = {
+        ['0'] = HEX | 0,
+        ['1'] = HEX | 1,
+        ['2'] = HEX | 2,
+        ['3'] = HEX | 3,
+        ['4'] = HEX | 4,
+        ['5'] = HEX | 5,
+        ['6'] = HEX | 6,
+        ['7'] = HEX | 7,
+        ['8'] = HEX | 8,
+        ['9'] = HEX | 9,
+        ['A'] = HEX | 10,
+        ['B'] = HEX | 11,
+        ['C'] = HEX | 12,
+        ['D'] = HEX | 13,
+        ['E'] = HEX | 14,
+        ['F'] = HEX | 15,
+        ['a'] = HEX | HEX_LOWER | 10,
+        ['b'] = HEX | HEX_LOWER | 11,
+        ['c'] = HEX | HEX_LOWER | 12,
+        ['d'] = HEX | HEX_LOWER | 13,
+        ['e'] = HEX | HEX_LOWER | 14,
+        ['f'] = HEX | HEX_LOWER | 15,
+};
 
-/* 32 hexadecimal digits, perhaps with white space around them; one look at each digit, because
- * there are millions of them. Returns -EINVAL, or 1 when a digit is lower case, or 0. */
+/* 32 hexadecimal digits, perhaps with white space around them; without a branch for each digit,
+ * because there are millions. Returns -EINVAL, or 1 when a digit is lower case, or 0. */
 static int parse_md5(const char *text, size_t n, uint8_t *ret_md5)
 {
-        unsigned char lower = 0;
+        const uint8_t *p;
+        uint8_t any = 0, all = HEX;
 
         med_xml_trim(&text, &n);
         if (n != 2 * BTH_MD5_BYTES)
                 return -EINVAL;
+        p = (const uint8_t *)text;
         for (size_t i = 0; i < BTH_MD5_BYTES; i++) {
-                const char a = text[2 * i], b = text[2 * i + 1];
-                const int value = hex_value(a) * 16 | hex_value(b);
+                const uint8_t high = hex_table[p[2 * i]], low = hex_table[p[2 * i + 1]];
 
-                if (value < 0)
-                        return -EINVAL;
-                ret_md5[i] = (uint8_t)value;
-                lower |= (unsigned char)((unsigned char)a & 0x60) == 0x60 ||
-                         (unsigned char)((unsigned char)b & 0x60) == 0x60;
+                ret_md5[i] = (uint8_t)(high << 4 | (low & 0x0f));
+                any |= high | low;
+                all &= high & low;
         }
-        return lower;
+        if (!(all & HEX))
+                return -EINVAL;
+        return any & HEX_LOWER ? 1 : 0;
 }
 
 /* Reads a Hash attribute and says what is wrong with it. */

@@ -13,7 +13,7 @@
 #include "media/manifest-spool.h"
 #include "media/xml.h"
 
-#define PIECE_BYTES ((size_t)1 << 20)
+#define PIECE_BYTES ((size_t)256 << 10)
 
 struct med_manifest_spool {
         struct bth_source *source;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* seen - the search for doubles among millions of names, in at most 16 bytes a name.
  *
- * Names are not kept, only 96 bits of their keyed hash and the place in the table, which holds more
- * of it. So two different names of a million count as the same with a chance below 1 in 10^17, and
- * nobody can make that happen on purpose. One object belongs to one thread. */
+ * Names are not kept, only 72 bits of their keyed hash. So one name in a million counts as seen by
+ * mistake with a chance of 1 in 10^9, and nobody can make that happen on purpose: good for a
+ * warning, not for a decision. One object belongs to one thread. */
 #pragma once
 
 #include "base/macros.h"

@@ -577,12 +577,19 @@ int med_xml_parse(const void *data, size_t n, const struct med_xml_handler *hand
         return r < 0 ? r : med_xml_finish(x, error);
 }
 
+static bool is_blank(char c)
+{
+        return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 void med_xml_trim(const char **text, size_t *n)
 {
-        while (*n > 0 && **text != '\0' && strchr(BLANKS, **text)) {
-                (*text)++;
-                (*n)--;
-        }
-        while (*n > 0 && (*text)[*n - 1] != '\0' && strchr(BLANKS, (*text)[*n - 1]))
-                (*n)--;
+        const char *start = *text, *end = start + *n;
+
+        while (start < end && is_blank(*start))
+                start++;
+        while (end > start && is_blank(end[-1]))
+                end--;
+        *text = start;
+        *n = (size_t)(end - start);
 }
