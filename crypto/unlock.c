@@ -366,6 +366,15 @@ static int explain(const struct cry_metadata *m, const struct prepared *p, int r
 
         switch (r) {
         case -ENOENT:
+                if (p->protector_kind == CRY_PROTECTOR_CLEAR_KEY) {
+                        (void)bth_error_set(error, r, BTH_REASON_NO_SUCH_PROTECTOR,
+                                            "no key was given, and the volume is not suspended (it "
+                                            "has: %s)",
+                                            kinds_text(m, kinds, sizeof kinds));
+                        bth_error_advise(error,
+                                         "give its recovery password, external key or password");
+                        return r;
+                }
                 return bth_error_set(error, r, BTH_REASON_NO_SUCH_PROTECTOR,
                                      "the volume has no protector of the kind %s (it has: %s)",
                                      cry_protector_kind_to_string(p->protector_kind),

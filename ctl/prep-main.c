@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ctl/prep.h"
+
+int main(int argc, char **argv)
+{
+        static const struct ctl_verb *const verbs[] = { &ctl_prep_list, &ctl_prep_unlock };
+
+        return ctl_main("berth-prep", verbs, ARRAY_SIZE(verbs), argc, argv);
+}

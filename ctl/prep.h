@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* prep - the verbs of berth-prep, one file each. */
+#pragma once
+
+#include "crypto/unlock.h"
+#include "ctl/cli.h"
+#include "media/finding.h"
+
+extern const struct ctl_verb ctl_prep_list;
+extern const struct ctl_verb ctl_prep_unlock;
+
+/* Prints findings as they come (stderr) and keeps them for the report's array "findings". */
+struct ctl_findings {
+        struct ctl_context *context;
+        unsigned n_errors, n_warnings;
+};
+void ctl_findings_take(void *userdata, const struct med_finding *f);
+
+/* The options --recovery-key-file, --external-key, --password-file: at most one. */
+struct ctl_key_options {
+        const char *recovery_file, *external_file, *password_file;
+};
+#define CTL_KEY_OPTIONS(k)                                                                 \
+        { "recovery-key-file", "FILE", "file with the recovery password (mode 0600)",      \
+          .text = &(k)->recovery_file },                                                   \
+                { "external-key", "FILE", "a .BEK file, or the key as the journal has it", \
+                  .text = &(k)->external_file },                                           \
+        {                                                                                  \
+                "password-file", "FILE", "file with the user password (mode 0600)",        \
+                        .text = &(k)->password_file                                        \
+        }
+/* Reads the one that was given; none is CRY_CREDENTIAL_NONE. The caller frees *ret_secret.
+ * Returns 0; -EINVAL for more than one; -EPERM for a file that others may read; -errno. */
+int ctl_key_read(const struct ctl_key_options *k, struct cry_credential *ret_credential,
+                 struct bth_secret **ret_secret, struct bth_error *error) _must_check_;
