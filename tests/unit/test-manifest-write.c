@@ -48,11 +48,11 @@ static void random_md5(uint8_t *md5)
 /* Adds characters that XML, names and printers treat in special ways. */
 static void random_text(char *out, const char *const *pieces, size_t n_pieces)
 {
-        const size_t n = 1 + next(20);
+        char *end = out;
 
-        out[0] = '\0';
-        for (size_t i = 0; i < n; i++)
-                strcat(out, pieces[next(n_pieces)]);
+        for (size_t n = 1 + next(20); n > 0; n--)
+                end = stpncpy(end, pieces[next(n_pieces)], 8);
+        *end = '\0';
 }
 
 static const char *const name_pieces[] = {
@@ -110,7 +110,7 @@ static void make_id(struct made *m, uint32_t i, unsigned scheme, uint32_t *at)
                 return;
         range->id = *at;
         if (scheme == 1) {
-                strcpy(m->ids + *at, "MD5/");
+                memcpy(m->ids + *at, "MD5/", 4);
                 (void)bth_base64_encode(range->md5, sizeof range->md5, m->ids + *at + 4);
         } else {
                 (void)bth_base64_encode(counter, scheme == 2 ? 4 : sizeof counter, m->ids + *at);
