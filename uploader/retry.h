@@ -27,11 +27,11 @@ const char *upl_failure_to_string(enum upl_failure f);
  * status, `code` the service's error code ("ServerBusy") or "". */
 enum upl_failure upl_failure_of(int result, unsigned status, const char *code);
 
-/* The negative errno for a finished request that failed:
+/* What a finished request comes to. Returns 0 for a status of 2xx, else a negative errno:
  *   -EACCES forbidden, -ENOENT no such blob or container, -EEXIST the blob exists, -ESTALE a
  *   condition was not met, -EBUSY a lease is in the way, -EFBIG too large, -EBADMSG the hash the
  *   service computed differs, -EROFS immutable or archived, -EPROTO any other refusal; the
- *   transport's own errno where there was no answer. 0 for a status of 2xx. */
+ *   transport's own errno where there was no answer. */
 int upl_failure_errno(int result, unsigned status, const char *code);
 
 struct upl_retry_policy {
