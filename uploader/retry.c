@@ -130,8 +130,6 @@ int upl_failure_errno(int result, unsigned status, const char *code)
                 return -EACCES;
         case 404:
                 return -ENOENT;
-        case 409:
-                return -EEXIST;
         case 304:
         case 412:
                 return -ESTALE;

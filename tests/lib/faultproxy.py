@@ -79,7 +79,7 @@ class FaultProxy:
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=HEAD_MAX)
             while await self._one(reader, writer, *upstream):
                 pass
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
