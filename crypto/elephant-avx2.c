@@ -10,6 +10,7 @@
 #define V_STORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), (v))
 #define V_ADD         _mm256_add_epi32
 #define V_XOR         _mm256_xor_si256
+#define V_KEY(p)      V_LOAD(p)
 #define V_ROTATE(v, n) \
         ((n) == 0      \
                  ? (v) \

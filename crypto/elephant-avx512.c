@@ -10,6 +10,7 @@
 #define V_STORE(p, v)  _mm512_storeu_si512((void *)(p), (v))
 #define V_ADD          _mm512_add_epi32
 #define V_XOR          _mm512_xor_si512
+#define V_KEY(p)       _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define V_ROTATE(v, n) ((n) == 0 ? (v) : _mm512_rol_epi32((v), (n)))
 
 #include "crypto/transpose-avx512.h"

@@ -13,20 +13,41 @@
 #define V_ENC_LAST              _mm_aesenclast_si128
 #define V_DEC                   _mm_aesdec_si128
 #define V_DEC_LAST              _mm_aesdeclast_si128
-#define V_SPREAD(t)             (t)
 #define V_SHIFT_IN(previous, v) (previous)
 #define V_LAST(b)               (b)
 
-/* Times x: shift the 128 bits left by one; a bit that falls off comes back as x^7 + x^2 + x + 1. */
-static inline __attribute__((always_inline)) __m128i times_x(__m128i v)
-{
-        /* Each half's top bit, spread over 64 bits, lands in the other half. */
-        __m128i carry = _mm_shuffle_epi32(_mm_srai_epi32(v, 31), 0x13);
+/* Times x: shift the 128 bits left by one; a bit that falls off the upper half comes back as x^7 +
+ * x^2 + x + 1, one that falls off the lower half goes into the upper. Both bits lead their 32-bit
+ * word. Those of the next steps stand behind them in the word, so a copy of the words, shifted
+ * along, takes the shuffle out of the chain from one tweak to the next:
+ *
+ *      t:     [ word 3 | word 2 | word 1 | word 0 ]
+ *      tops:  [    -   | word 1 |    -   | word 3 ]     tops + tops: those of the next step
+ */
+struct walk {
+        __m128i t, tops;
+};
 
-        return _mm_xor_si128(_mm_add_epi64(v, v),
-                             _mm_and_si128(carry, _mm_set_epi32(0, 1, 0, 0x87)));
+static inline __attribute__((always_inline)) struct walk walk_start(__m128i t)
+{
+        return (struct walk){ .t = t };
 }
-#define V_STEP times_x
+
+static inline __attribute__((always_inline)) void walk_group(struct walk *w)
+{
+        w->tops = _mm_shuffle_epi32(w->t, 0x13);
+}
+
+static inline __attribute__((always_inline)) __m128i walk_next(struct walk *w)
+{
+        const __m128i v = w->t;
+        const __m128i back =
+                _mm_and_si128(_mm_srai_epi32(w->tops, 31), _mm_set_epi32(0, 1, 0, 0x87));
+
+        w->t = _mm_xor_si128(_mm_add_epi64(v, v), back);
+        w->tops = _mm_add_epi32(w->tops, w->tops);
+        return v;
+}
 
 #include "crypto/sector-template.h"
 

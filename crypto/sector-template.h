@@ -5,16 +5,24 @@
  *
  *   V              the vector type; holds V_BLOCKS blocks of 16 bytes
  *   V_LOAD, V_STORE, V_XOR, V_ENC, V_ENC_LAST, V_DEC, V_DEC_LAST
- *   V_SPREAD(t)    from tweak t: t, t·x, t·x², … one block each
- *   V_STEP(v)      every block times x to the power V_BLOCKS
  *   V_SHIFT_IN(prev, v)   the last block of prev, then all but the last of v
  *   V_LAST(b)      a vector whose last block is b
+ *   struct walk           the tweaks of one sector, a vector after the other
+ *   walk_start(t)         begins with tweak T: the first vector is T, T·x, T·x², …
+ *   walk_group(w)         is called before every GROUP of steps
+ *   walk_next(w)          returns the next vector
  *
  * A group is eight vectors: so many AES rounds are in flight at once, which hides their latency. In
- * XTS the blocks of a sector have the tweaks T, T·x, T·x², … in GF(2^128) (IEEE 1619):
+ * XTS the blocks of a sector have the tweaks T, T·x, T·x², … in GF(2^128) (IEEE 1619). With four
+ * blocks a vector:
  *
- *   T0 = SPREAD(E_k2(number)) = [T, Tx, Tx², Tx³]      T1 = STEP(T0) = [Tx⁴ … Tx⁷]      T2 =
- * STEP(T1) …
+ *   [T, Tx, Tx², Tx³]      [Tx⁴ … Tx⁷]      [Tx⁸ … Tx¹¹] …
+ *
+ * Each is made from the one before, which is a long chain: so a tweak of the next group is made
+ * between two rounds of this one.
+ *
+ *   group g     round 1   round 2   round 3   …   round 8   …   xor with its tweaks, store
+ *   group g+1    tweak 0   tweak 1   tweak 2  …    tweak 7
  */
 #include <immintrin.h>
 #include <string.h>
@@ -27,6 +35,11 @@
 #define GROUP_BYTES (GROUP * V_BYTES)
 
 #define EACH for (unsigned i = 0; i < GROUP; i++)
+
+static inline __attribute__((always_inline)) __m128i load_block(const uint8_t block[16])
+{
+        return _mm_load_si128((const __m128i *)(const void *)block);
+}
 
 static inline __attribute__((always_inline)) V round_key(const struct cry_aes_schedule *s,
                                                          unsigned round)
@@ -71,37 +84,66 @@ static void make_tweaks(const struct cry_batch *b, uint8_t tweaks[CRY_BATCH_SECT
         cry_aesni_ecb(&b->keys->tweak, b->keys->rounds, tweaks[0], tweaks[0], b->n_sectors);
 }
 
+static inline __attribute__((always_inline)) void walk_some(struct walk *w, V tweaks[GROUP])
+{
+        walk_group(w);
+        EACH tweaks[i] = walk_next(w);
+}
+
+/* One group under its tweaks; makes those of the next group meanwhile. */
+static inline __attribute__((always_inline)) void
+xts_group(const struct cry_aes_schedule *s, bool decrypt, unsigned rounds, const V tweak[GROUP],
+          V next[GROUP], struct walk *w, const uint8_t *in, uint8_t *out)
+{
+        V v[GROUP], k = round_key(s, 0);
+
+        EACH v[i] = V_XOR(V_LOAD(in + i * V_BYTES), V_XOR(tweak[i], k));
+        walk_group(w);
+        for (unsigned round = 1; round < rounds; round++) {
+                k = round_key(s, round);
+                EACH v[i] = decrypt ? V_DEC(v[i], k) : V_ENC(v[i], k);
+                if (round <= GROUP)
+                        next[round - 1] = walk_next(w);
+        }
+        /* The last round ends with a xor of its key: the tweak rides along. */
+        k = round_key(s, rounds);
+        EACH
+        {
+                const V last = V_XOR(tweak[i], k);
+
+                V_STORE(out + i * V_BYTES,
+                        decrypt ? V_DEC_LAST(v[i], last) : V_ENC_LAST(v[i], last));
+        }
+}
+
 static inline __attribute__((always_inline)) void xts(const struct cry_batch *b, bool decrypt,
                                                       unsigned rounds)
 {
         const struct cry_aes_schedule *s = decrypt ? &b->keys->decrypt : &b->keys->encrypt;
-        _Alignas(16) uint8_t tweaks[CRY_BATCH_SECTORS][16];
+        const size_t sector_groups = b->sector_bytes / GROUP_BYTES;
+        /* Behind the last sector the walk goes on from zero, for nobody. */
+        _Alignas(16) uint8_t firsts[CRY_BATCH_SECTORS + 1][16];
         const uint8_t *in = b->in;
         uint8_t *out = b->out;
+        struct walk w;
+        V tweak[2][GROUP]; /* of this group and of the next, by turns: nothing is copied */
+        unsigned turn = 0;
 
-        make_tweaks(b, tweaks);
-        for (size_t sector = 0; sector < b->n_sectors; sector++) {
-                V t = V_SPREAD(_mm_load_si128((const __m128i *)tweaks[sector]));
-
-                for (size_t at = 0; at < b->sector_bytes; at += GROUP_BYTES) {
-                        V v[GROUP], tweak[GROUP];
-
-                        EACH
-                        {
-                                tweak[i] = t;
-                                t = V_STEP(t);
-                                v[i] = V_XOR(V_LOAD(in + i * V_BYTES), tweak[i]);
-                        }
-                        if (decrypt)
-                                decrypt_group(v, s, rounds);
-                        else
-                                encrypt_group(v, s, rounds);
-                        EACH V_STORE(out + i * V_BYTES, V_XOR(v[i], tweak[i]));
+        make_tweaks(b, firsts);
+        memset(firsts[b->n_sectors], 0, sizeof firsts[0]);
+        w = walk_start(load_block(firsts[0]));
+        walk_some(&w, tweak[0]);
+        for (size_t sector = 0; sector < b->n_sectors; sector++)
+                for (size_t group = 0; group < sector_groups; group++) {
+                        if (group + 1 == sector_groups)
+                                w = walk_start(load_block(firsts[sector + 1]));
+                        xts_group(s, decrypt, rounds, tweak[turn], tweak[turn ^ 1], &w, in, out);
+                        turn ^= 1;
                         in += GROUP_BYTES;
                         out += GROUP_BYTES;
                 }
-        }
-        bth_wipe(tweaks, sizeof tweaks);
+        bth_wipe(firsts, sizeof firsts);
+        bth_wipe(tweak, sizeof tweak);
 }
 
 /* The number of rounds is a constant in each branch, so that the loops unroll. */
@@ -129,7 +171,7 @@ static inline __attribute__((always_inline)) void cbc(const struct cry_batch *b,
 
         make_tweaks(b, ivs);
         for (size_t sector = 0; sector < b->n_sectors; sector++) {
-                V last = V_LAST(_mm_load_si128((const __m128i *)ivs[sector]));
+                V last = V_LAST(load_block(ivs[sector]));
 
                 for (size_t at = 0; at < b->sector_bytes; at += GROUP_BYTES) {
                         V v[GROUP], previous[GROUP];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* sector-vaes256 - two blocks a vector. Compiled with -mavx2 -mvaes -maes. */
+/* sector-vaes256 - two blocks a vector. Compiled with -mavx2 -mvaes -mvpclmulqdq -maes. */
 #include <immintrin.h>
 
 #define V                       __m256i
@@ -14,20 +14,41 @@
 #define V_SHIFT_IN(previous, v) _mm256_permute2x128_si256((previous), (v), 0x21)
 #define V_LAST(b)               _mm256_inserti128_si256(_mm256_setzero_si256(), (b), 1)
 
-/* Times x^k, k for each 64-bit half of each block; k up to 3. What falls off the top comes back
- * times x^7 + x^2 + x + 1, which for so few bits is a handful of shifts. */
-static inline __attribute__((always_inline)) __m256i times_x_power(__m256i v, __m256i k)
+/* Times x^k. What falls off the top of the lower half goes into the upper; what falls off the upper
+ * comes back times x^7 + x^2 + x + 1: one carry-less multiplication. */
+static inline __attribute__((always_inline)) __m256i carry_over(__m256i shifted, __m256i carry)
 {
-        __m256i carry = _mm256_srlv_epi64(v, _mm256_sub_epi64(_mm256_set1_epi64x(64), k));
-        __m256i low = _mm256_bsrli_epi128(carry, 8), high = _mm256_bslli_epi128(carry, 8);
+        const __m256i polynomial = _mm256_set1_epi64x(0x87);
 
-        low = _mm256_xor_si256(
-                _mm256_xor_si256(low, _mm256_slli_epi64(low, 1)),
-                _mm256_xor_si256(_mm256_slli_epi64(low, 2), _mm256_slli_epi64(low, 7)));
-        return _mm256_xor_si256(_mm256_sllv_epi64(v, k), _mm256_xor_si256(low, high));
+        return _mm256_xor_si256(_mm256_xor_si256(shifted, _mm256_bslli_epi128(carry, 8)),
+                                _mm256_clmulepi64_epi128(carry, polynomial, 0x01));
 }
-#define V_SPREAD(t) times_x_power(_mm256_broadcastsi128_si256(t), _mm256_set_epi64x(1, 1, 0, 0))
-#define V_STEP(v)   times_x_power((v), _mm256_set1_epi64x(2))
+
+struct walk {
+        __m256i t;
+};
+
+static inline __attribute__((always_inline)) struct walk walk_start(__m128i t)
+{
+        const __m256i both = _mm256_broadcastsi128_si256(t), k = _mm256_set_epi64x(1, 1, 0, 0);
+        const __m256i back = _mm256_sub_epi64(_mm256_set1_epi64x(64), k);
+
+        return (struct walk){ carry_over(_mm256_sllv_epi64(both, k),
+                                         _mm256_srlv_epi64(both, back)) };
+}
+
+static inline __attribute__((always_inline)) void walk_group(struct walk *w)
+{
+        (void)w;
+}
+
+static inline __attribute__((always_inline)) __m256i walk_next(struct walk *w)
+{
+        const __m256i v = w->t;
+
+        w->t = carry_over(_mm256_slli_epi64(v, V_BLOCKS), _mm256_srli_epi64(v, 64 - V_BLOCKS));
+        return v;
+}
 
 #include "crypto/sector-template.h"
 

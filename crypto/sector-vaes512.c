@@ -15,19 +15,42 @@
 #define V_SHIFT_IN(previous, v) _mm512_alignr_epi64((v), (previous), 6)
 #define V_LAST(b)               _mm512_inserti32x4(_mm512_setzero_si512(), (b), 3)
 
-/* Times x^k, k for each 64-bit half of each block. The bits that fall off the top come back times
- * x^7 + x^2 + x + 1: one carry-less multiplication. */
-static inline __attribute__((always_inline)) __m512i times_x_power(__m512i v, __m512i k)
+/* Times x^k. What falls off the top of the lower half goes into the upper; what falls off the upper
+ * comes back times x^7 + x^2 + x + 1: one carry-less multiplication. */
+static inline __attribute__((always_inline)) __m512i carry_over(__m512i shifted, __m512i carry)
 {
         const __m512i polynomial = _mm512_set1_epi64(0x87);
-        __m512i carry = _mm512_srlv_epi64(v, _mm512_sub_epi64(_mm512_set1_epi64(64), k));
 
-        return _mm512_ternarylogic_epi64(_mm512_sllv_epi64(v, k), _mm512_bslli_epi128(carry, 8),
+        return _mm512_ternarylogic_epi64(shifted, _mm512_bslli_epi128(carry, 8),
                                          _mm512_clmulepi64_epi128(carry, polynomial, 0x01), 0x96);
 }
-#define V_SPREAD(t) \
-        times_x_power(_mm512_broadcast_i32x4(t), _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0))
-#define V_STEP(v) times_x_power((v), _mm512_set1_epi64(4))
+
+struct walk {
+        __m512i t;
+};
+
+static inline __attribute__((always_inline)) struct walk walk_start(__m128i t)
+{
+        const __m512i four = _mm512_broadcast_i32x4(t);
+        const __m512i k = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
+        const __m512i back = _mm512_sub_epi64(_mm512_set1_epi64(64), k);
+
+        return (struct walk){ carry_over(_mm512_sllv_epi64(four, k),
+                                         _mm512_srlv_epi64(four, back)) };
+}
+
+static inline __attribute__((always_inline)) void walk_group(struct walk *w)
+{
+        (void)w;
+}
+
+static inline __attribute__((always_inline)) __m512i walk_next(struct walk *w)
+{
+        const __m512i v = w->t;
+
+        w->t = carry_over(_mm512_slli_epi64(v, V_BLOCKS), _mm512_srli_epi64(v, 64 - V_BLOCKS));
+        return v;
+}
 
 #include "crypto/sector-template.h"
 

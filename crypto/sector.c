@@ -69,7 +69,7 @@ bool cry_engine_available(enum cry_engine engine)
         case CRY_ENGINE_AESNI:
                 return cry_cpu_has(CRY_CPU_AES | CRY_CPU_SSSE3);
         case CRY_ENGINE_VAES256:
-                return cry_cpu_has(CRY_CPU_VAES | CRY_CPU_AVX2 | CRY_CPU_AES);
+                return cry_cpu_has(CRY_CPU_VAES | CRY_CPU_VPCLMUL | CRY_CPU_AVX2 | CRY_CPU_AES);
         case CRY_ENGINE_VAES512:
                 return cry_cpu_has(CRY_CPU_VAES | CRY_CPU_VPCLMUL | CRY_CPU_AVX512F |
                                    CRY_CPU_AVX512BW | CRY_CPU_AES);
