@@ -10,7 +10,7 @@
 #include "media/manifest.h"
 #include "media/naming.h"
 
-#define FLUSH_BYTES ((size_t)256 << 10)
+#define FLUSH_BYTES ((size_t)64 << 10)
 
 enum place {
         PLACE_DRIVE,
