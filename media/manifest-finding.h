@@ -25,8 +25,10 @@
           "prepare the drive again")                                                               \
         X(TWO_CREDENTIALS, "two-credentials", ERROR,                                               \
           "there are both StorageAccountKey and ContainerSas", "keep one of the two")              \
-        X(ELEMENT_TWICE, "element-twice", ERROR, "an element is there twice", "keep one")          \
-        X(TEXT_TOO_LONG, "text-too-long", ERROR, "a text is too long", "shorten it")               \
+        X(ELEMENT_TWICE, "element-twice", ERROR, "an element is there twice",                      \
+          "keep the right one of the two")                                                         \
+        X(TEXT_TOO_LONG, "text-too-long", ERROR, "a text is too long",                             \
+          "shorten it to 64 KiB; a credential to 4 KiB")                                           \
         X(BLOB_PATH_MISSING, "blob-path-missing", ERROR, "the entry has no BlobPath",              \
           "add the container and name of the blob")                                                \
         X(FILE_PATH_MISSING, "file-path-missing", ERROR, "the entry has no FilePath",              \
@@ -35,7 +37,8 @@
           "add the length in bytes")                                                               \
         X(NUMBER_INVALID, "number-invalid", ERROR, "a number is not a number of 64 bits",          \
           "write decimal digits only")                                                             \
-        X(ATTRIBUTE_MISSING, "attribute-missing", ERROR, "an attribute is missing", "add it")      \
+        X(ATTRIBUTE_MISSING, "attribute-missing", ERROR, "an attribute is missing",                \
+          "add the named attribute")                                                               \
         X(TWO_RANGE_LISTS, "two-range-lists", ERROR, "the entry has more than one list of ranges", \
           "keep BlockList for a block blob, PageRangeList for a page blob")                        \
         X(NO_RANGE_LIST, "no-range-list", ERROR,                                                   \

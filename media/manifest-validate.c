@@ -372,6 +372,17 @@ int med_manifest_check_ranges(const struct med_manifest_blob *b,
         return 0;
 }
 
+/* --- the drive --- */
+
+void med_manifest_check_file(const struct med_findings *to, const struct med_manifest_blob *b,
+                             uint64_t file_bytes)
+{
+        if (file_bytes > b->length_bytes)
+                med_manifest_report(to, MED_MANIFEST_FINDING_FILE_LONGER, b->line, b->blob_path,
+                                    "%s has %" PRIu64 " bytes, Length is %" PRIu64, b->file_path,
+                                    file_bytes, b->length_bytes);
+}
+
 /* --- the whole manifest --- */
 
 static enum bth_drive_status status_of(int r, const struct med_manifest_summary *s)

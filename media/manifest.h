@@ -203,6 +203,11 @@ int med_manifest_check_ranges(const struct med_manifest_blob *b,
                               enum med_manifest_direction direction, med_manifest_report_fn report,
                               void *userdata) _must_check_;
 
+/* Reports a file on the drive that is longer than its entry says (shorter shows when it is read).
+ */
+void med_manifest_check_file(const struct med_findings *to, const struct med_manifest_blob *b,
+                             uint64_t file_bytes);
+
 /* --- writer --- */
 
 /* Takes `n` bytes of the manifest. Returns 0 or a negative errno, which the writer returns. */

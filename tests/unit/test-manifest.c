@@ -1,97 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* manifest - reading, judging, writing and spooling drive manifests.
+/* manifest - reading drive manifests: the sample, other orders, options, several passes.
  * The sample and its hashes are those of the import-export specification, 2.7, 3.4, appendix B. */
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <time.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
-#include "base/guid.h"
-#include "base/str.h"
-#include "media/manifest-spool.h"
-#include "media/manifest.h"
-
-#define OBJECT "\\DriveManifest.xml"
-
-/* --- helpers --- */
-
-/* Findings as they are printed, one a line; and which there were. */
-struct heard {
-        struct bth_buf text;
-        bool had[_MED_MANIFEST_FINDING_MAX];
-        unsigned n;
-};
-
-static bool covered[_MED_MANIFEST_FINDING_MAX];
-
-static void hear(void *userdata, const struct med_finding *finding)
-{
-        struct heard *h = userdata;
-        enum med_manifest_finding f = med_manifest_finding_from_string(finding->name);
-        char line[4096];
-
-        assert_true(f >= 0);
-        h->had[f] = covered[f] = true;
-        h->n++;
-        assert_int_equal(bth_buf_add_format(&h->text, "%s\n",
-                                            med_finding_to_string(finding, line, sizeof line)),
-                         0);
-}
-
-static void heard_clear(struct heard *h)
-{
-        bth_buf_clear(&h->text);
-        memset(h, 0, sizeof *h);
-}
-
-static const char *heard_text(const struct heard *h)
-{
-        return h->text.data ? h->text.data : "";
-}
-
-/* One pass over a text. */
-struct pass {
-        struct heard heard;
-        struct med_findings findings;
-        struct med_manifest_options options;
-        struct med_manifest_summary *summary;
-        enum bth_drive_status status;
-        struct bth_error error;
-        int result;
-};
-
-static void pass_init(struct pass *p)
-{
-        memset(p, 0, sizeof *p);
-        p->error = BTH_ERROR_INIT;
-        p->findings = (struct med_findings){ .fn = hear, .userdata = &p->heard, .object = OBJECT };
-        p->options = (struct med_manifest_options){
-                .object = OBJECT,
-                .findings = &p->findings,
-                .find_doubles = true,
-                .default_disposition = BTH_DISPOSITION_RENAME,
-        };
-}
-
-static void pass_run(struct pass *p, const void *text, size_t n)
-{
-        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
-
-        assert_int_equal(bth_source_new_memory(text, n, &source), 0);
-        p->result = med_manifest_validate(source, &p->options, &p->summary, &p->status, &p->error);
-}
-
-static void pass_clear(struct pass *p)
-{
-        heard_clear(&p->heard);
-        p->summary = med_manifest_summary_free(p->summary);
-}
+#include "tests/lib/manifest-pass.h"
 
 static void assert_md5(const void *data, size_t n, const char *hex)
 {
@@ -276,12 +192,281 @@ static void test_vectors(void **state)
         assert_string_equal(bth_base64_encode("\x03\x00\x00", 4, id), "AwAAAA==");
 }
 
+/* --- tolerance --- */
+
+#define HASH   " Hash=\"CB08CA4A7BB5F9683C19133A84872CA7\""
+#define RANGES "<BlockList><Block Length=\"4\"" HASH " Offset=\"0\"></Block></BlockList>"
+#define A_BLOB(name)                                                                   \
+        "<Blob><Length>4</Length><BlobPath>attic/" name "</BlobPath><FilePath>\\" name \
+        "</FilePath><ImportDisposition>overwrite</ImportDisposition>" RANGES "</Blob>"
+
+static struct med_manifest_reader *reader_of(struct pass *p, struct bth_source *source)
+{
+        struct med_manifest_reader *r = NULL;
+
+        assert_int_equal(med_manifest_reader_new(source, &p->options, p->summary, &r), 0);
+        return r;
+}
+
+/* Elements in any order, a declaration or none, a byte order mark, CRLF, layout around texts. */
+static void test_any_order(void **state)
+{
+        static const char text[] =
+                "\xEF\xBB\xBF\r\n<?xml version='1.0' encoding='Utf-8'?>\r\n"
+                "<DriveManifest Version='2011-10-01' xmlns='urn:x'>\r\n<Drive>\r\n"
+                "<ClientCreator> tool </ClientCreator>\r\n<BlobList Id='s-0'>\r\n"
+                "<Blob>\r\n<PropertiesPath" HASH ">\\p</PropertiesPath>" RANGES
+                "<ImportDisposition>\r\n overwrite\r\n</ImportDisposition><Length>\t4 </Length>"
+                "<FilePath>\r\n    \\dir\\ file \r\n  </FilePath>"
+                "<ClientData/><BlobPath> attic/ a </BlobPath></Blob>\r\n"
+                "<PropertiesPath" HASH ">\\q</PropertiesPath></BlobList>\r\n"
+                "<StorageAccountKey>\r\nbm90LXJlYWw=\r\n</StorageAccountKey>"
+                "<DriveId>\r\nQX7\r\n</DriveId></Drive>\r\n</DriveManifest>\r\n<!-- end -->\r\n";
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        assert_int_equal(bth_source_new_memory(text, sizeof text - 1, &source), 0);
+        r = reader_of(&p, source);
+        assert_int_equal(med_manifest_next(r, &b, &e), 1);
+        assert_string_equal(b->blob_path, " attic/ a ");
+        assert_string_equal(b->file_path, "\\dir\\ file");
+        assert_string_equal(b->list->id, "s-0");
+        assert_null(b->client_data);
+        assert_true(b->length_bytes == 4);
+        assert_int_equal(b->disposition, BTH_DISPOSITION_OVERWRITE);
+        assert_int_equal(b->ranges[0].line, 8);
+        assert_string_equal(med_manifest_properties(b)->path, "\\p");
+        assert_int_equal(med_manifest_next(r, &b, &e), 0);
+        assert_string_equal(med_manifest_reader_summary(r)->header.drive_id, "QX7");
+        assert_string_equal((char *)med_manifest_reader_summary(r)->header.account_key->data,
+                            "bm90LXJlYWw=");
+        assert_string_equal(med_manifest_reader_summary(r)->header.client_creator, "tool");
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_DRIVE_ID_LATE]);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_LIST_DEFAULT_LATE]);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_CONTAINER_INVALID]); /* " attic" */
+        assert_int_equal(p.heard.n, 3);
+        pass_clear(&p);
+}
+
+/* Defaults behind the blobs of their list hold in the second pass. */
+static void test_late_defaults(void **state)
+{
+        static const char text[] =
+                "<DriveManifest Version='1'><Drive><DriveId>Q</DriveId><BlobList>" A_BLOB(
+                        "a") "<PropertiesPath" HASH
+                             ">\\p</PropertiesPath></BlobList><BlobList>" A_BLOB(
+                                     "b") "</BlobList><BlobList><MetadataPath" HASH
+                                          ">\\early</MetadataPath>" A_BLOB(
+                                                  "c") "<PropertiesPath" HASH
+                                                       ">\\late</PropertiesPath>" A_BLOB(
+                                                               "d") "</BlobList></Drive></"
+                                                                    "DriveManifest>";
+        static const char *const properties[] = { "\\p", NULL, "\\late", "\\late" };
+        static const char *const metadata[] = { NULL, NULL, "\\early", "\\early" };
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        assert_int_equal(bth_source_new_memory(text, sizeof text - 1, &source), 0);
+        pass_run_on(&p, source);
+        assert_int_equal(p.result, 0);
+        assert_int_equal(p.summary->n_late, 2);
+        r = reader_of(&p, source);
+        for (size_t i = 0; i < 4; i++) {
+                assert_int_equal(med_manifest_next(r, &b, &e), 1);
+                if (properties[i]) {
+                        assert_string_equal(med_manifest_properties(b)->path, properties[i]);
+                        assert_int_equal(med_manifest_properties(b)->md5[0], 0xCB);
+                } else {
+                        assert_null(med_manifest_properties(b)->path);
+                }
+                if (metadata[i])
+                        assert_string_equal(med_manifest_metadata(b)->path, metadata[i]);
+                else
+                        assert_null(med_manifest_metadata(b)->path);
+        }
+        assert_int_equal(med_manifest_next(r, &b, &e), 0);
+        pass_clear(&p);
+}
+
+/* Entries for Azure Files, in a list, under Drive, and in an element nobody knows. */
+static void test_azure_files(void **state)
+{
+        static const char text[] =
+                "<DriveManifest Version='1'><Drive><DriveId>Q</DriveId>"
+                "<FileList><Inner><File><FileStoragePath>share/a</FileStoragePath>"
+                "<FilePath>\\a</FilePath><Length>9</Length><FileRangeList>"
+                "<FileRange Offset='0' Length='4'" HASH "/><FileRange Offset='5' Length='4'" HASH
+                "/></FileRangeList></File></Inner></FileList>"
+                "<File><FileStoragePath>share/b</FileStoragePath><FilePath>\\b</FilePath>"
+                "<Length>0</Length><FileRangeList/></File><BlobList>" A_BLOB(
+                        "c") "<File><BlobPath>share/d</BlobPath><FilePath>\\d</FilePath><Length>0</"
+                             "Length>"
+                             "<FileRangeList/></File></BlobList></Drive></DriveManifest>";
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        static const char *const paths[] = { "share/a", "share/b", "attic/c", "share/d" };
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        assert_int_equal(bth_source_new_memory(text, sizeof text - 1, &source), 0);
+        r = reader_of(&p, source);
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                assert_int_equal(med_manifest_next(r, &b, &e), 1);
+                assert_string_equal(b->blob_path, paths[i]);
+                assert_int_equal(b->azure_file, i != 2);
+                assert_int_equal(b->kind, i == 2 ? MED_MANIFEST_BLOCK : MED_MANIFEST_FILE);
+                assert_int_equal(b->n_ranges, i == 0 ? 2 : i == 2);
+                assert_int_equal(b->n_errors, 0);
+                assert_true(b->list->index == (i < 2 ? MED_MANIFEST_NO_LIST : 0));
+        }
+        assert_int_equal(med_manifest_next(r, &b, &e), 0);
+        assert_true(med_manifest_reader_summary(r)->n_azure_files == 3);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_AZURE_FILE]);
+        pass_clear(&p);
+}
+
+/* --- exports --- */
+
+static void test_export(void **state)
+{
+        static const char text[] =
+                "<DriveManifest Version='2011-10-01'><Drive><DriveId>Q</DriveId>"
+                "<ClientCreator>Windows Azure Import/Export service</ClientCreator><BlobList>"
+                "<Blob><BlobPath>attic/a</BlobPath><FilePath>\\attic\\a</FilePath>"
+                "<Snapshot>2031-01-01T00:00:00.0000000Z</Snapshot><Length>1024</Length>"
+                "<PageRangeList><PageRange Offset='0' Length='512'" HASH "/></PageRangeList>"
+                "<PropertiesPath" HASH ">\\attic\\a.properties</PropertiesPath></Blob>"
+                "<Blob><BlobPath>attic/a</BlobPath><FilePath>\\attic\\a2</FilePath>"
+                "<Length>8</Length>" RANGES "</Blob></BlobList></Drive></DriveManifest>";
+        struct pass p;
+
+        pass_init(&p);
+        p.options.direction = MED_MANIFEST_EXPORT;
+        pass_run(&p, text, sizeof text - 1);
+        assert_int_equal(p.result, 0);
+        /* A snapshot and its blob are not the same blob; blocks may miss the end. */
+        assert_int_equal(p.heard.n, 1);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_EXPORT_SUM]);
+        pass_clear(&p);
+
+        pass_init(&p);
+        pass_run(&p, text, sizeof text - 1);
+        assert_int_equal(p.result, -EBADMSG);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_EXPORT_ONLY]);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_BLOCK_SUM]);
+        pass_clear(&p);
+}
+
+/* --- options --- */
+
+#define AROUND(blobs)                                                                   \
+        "<DriveManifest Version='1'><Drive><DriveId>Q</DriveId><StorageAccountKey>bm90" \
+        "</StorageAccountKey><BlobList>" blobs "</BlobList></Drive></DriveManifest>"
+
+static void test_without_range_list(void **state)
+{
+        static const char text[] =
+                AROUND("<Blob><BlobPath>attic/a</BlobPath><FilePath>\\a</FilePath><Length>4"
+                       "</Length></Blob>");
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        p.options.without_range_list = true;
+        p.options.default_disposition = BTH_DISPOSITION_OVERWRITE;
+        assert_int_equal(bth_source_new_memory(text, sizeof text - 1, &source), 0);
+        r = reader_of(&p, source);
+        assert_int_equal(med_manifest_next(r, &b, &e), 1);
+        assert_int_equal(b->kind, MED_MANIFEST_NONE);
+        assert_int_equal(b->n_errors, 0);
+        assert_int_equal(b->n_warnings, 1);
+        assert_false(b->disposition_given);
+        assert_int_equal(b->disposition, BTH_DISPOSITION_OVERWRITE);
+        pass_clear(&p);
+}
+
+/* BlobPaths of all drives of a job, FilePaths of each drive alone. */
+static void test_job_blobs(void **state)
+{
+        static const char first[] = AROUND(A_BLOB("a") A_BLOB("b"));
+        static const char second[] = AROUND(A_BLOB("b") A_BLOB("c"));
+        _cleanup_(med_seen_freep) struct med_seen *job = NULL;
+        struct pass p;
+
+        assert_int_equal(med_seen_new(&job), 0);
+        pass_init(&p);
+        p.options.job_blobs = job;
+        pass_run(&p, first, sizeof first - 1);
+        assert_string_equal(heard_text(&p.heard), "");
+        pass_clear(&p);
+
+        pass_init(&p);
+        p.options.job_blobs = job;
+        pass_run(&p, second, sizeof second - 1);
+        assert_int_equal(p.heard.n, 1);
+        assert_true(p.heard.had[MED_MANIFEST_FINDING_BLOB_PATH_TWICE]);
+        pass_clear(&p);
+        assert_true(med_seen_count(job) == 3);
+}
+
+/* A drive that fails, and a file that is cut off, after a blob was complete. */
+static int failing_read(struct bth_source *source, uint64_t offset, void *buffer, size_t n)
+{
+        return -EIO;
+}
+
+static void test_broken_source(void **state)
+{
+        static const char cut[] = "<DriveManifest Version='1'><Drive><BlobList>" A_BLOB("a");
+        static const struct bth_source_ops ops = { .read = failing_read, .free = synthetic_free };
+        struct bth_source failing = {
+                .ops = &ops, .size_bytes = 100, .logical_block_bytes = 1, .memory_align_bytes = 1
+        };
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        assert_int_equal(bth_source_new_memory(cut, sizeof cut - 1, &source), 0);
+        r = reader_of(&p, source);
+        assert_int_equal(med_manifest_next(r, &b, &e), 1);
+        assert_int_equal(med_manifest_next(r, &b, &e), -EBADMSG);
+        assert_int_equal(e.reason, BTH_REASON_XML_SYNTAX);
+        assert_int_equal(e.line, 1);
+        e = BTH_ERROR_INIT;
+        assert_int_equal(med_manifest_next(r, &b, &e), -EBADMSG);
+        assert_int_equal(e.reason, BTH_REASON_XML_SYNTAX);
+
+        pass_run_on(&p, &failing);
+        assert_int_equal(p.result, -EIO);
+        assert_int_equal(p.status, BTH_DRIVE_STATUS_READ_MANIFEST_FAILED);
+        assert_null(p.summary);
+        pass_clear(&p);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sample),
-                cmocka_unit_test(test_validate_sample),
-                cmocka_unit_test(test_vectors),
+                cmocka_unit_test(test_sample),        cmocka_unit_test(test_validate_sample),
+                cmocka_unit_test(test_vectors),       cmocka_unit_test(test_any_order),
+                cmocka_unit_test(test_late_defaults), cmocka_unit_test(test_azure_files),
+                cmocka_unit_test(test_export),        cmocka_unit_test(test_without_range_list),
+                cmocka_unit_test(test_job_blobs),     cmocka_unit_test(test_broken_source),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

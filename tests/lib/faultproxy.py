@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A proxy between the uploader and a blob server that makes faults by rule.
+
+    with FaultProxy(server.port) as proxy:
+        proxy.add(do="status", match="^PUT .*comp=block&", times=3, status=503, headers={"Retry-After": "1"})
+        ... requests to proxy.port ...
+        proxy.hits, proxy.seen
+
+A rule fits when `match` is found in "METHOD target", is passed over `skip` times, then acts `times` times:
+
+    reset      the connection ends before the request goes on
+    lose       the server gets the request; the connection ends instead of its answer
+    stall      nothing is answered for `seconds`, then the connection ends
+    truncate   the answer's head is whole, half of its body is missing
+    status     `status` with `code` and `headers`, without asking the server
+    flip       a bit of the request's body flips on its way
+    twice      the server gets the request twice; its second answer goes back
+Each is a fault of the network or an answer the service documents and the emulator cannot give.
+"""
+import asyncio
+import re
+import threading
+
+HEAD_MAX = 1 << 16
+REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 412: "Precondition Failed",
+           413: "Content Too Large", 500: "Internal Server Error", 503: "Service Unavailable"}
+
+
+class Rule:
+    def __init__(self, do, match="", times=1, skip=0, status=500, code="", headers=None, seconds=1.0):
+        self.do, self.pattern, self.times, self.skip = do, re.compile(match), times, skip
+        self.status, self.code, self.headers, self.seconds = status, code, headers or {}, seconds
+
+    def fits(self, line: str) -> bool:
+        if self.times == 0 or not self.pattern.search(line):
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+class FaultProxy:
+    def __init__(self, upstream_port: int):
+        self.upstream_port = upstream_port
+        self.rules, self.seen = [], []
+        self.hits = {}
+        self.ready = threading.Event()
+
+    def add(self, do: str, **rule) -> None:
+        self.rules.append(Rule(do, **rule))
+
+    def __enter__(self) -> "FaultProxy":
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self.thread.start()
+        self.ready.wait()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join()
+
+    async def _main(self) -> None:
+        self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_MAX)
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.stop.wait()
+        server.close()
+        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer) -> None:
+        upstream = None
+        try:
+            upstream = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=HEAD_MAX)
+            while await self._one(reader, writer, *upstream):
+                pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            if upstream:
+                upstream[1].transport.abort()
+
+    async def _one(self, reader, writer, up_reader, up_writer) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        line = head.split(b"\r\n", 1)[0].decode("latin-1").rsplit(" ", 1)[0]
+        body = await reader.readexactly(length_of(head))
+        self.seen.append(line)
+        rule = next((r for r in self.rules if r.fits(line)), None)
+        do = rule.do if rule else ""
+        if rule:
+            self.hits[do] = self.hits.get(do, 0) + 1
+        if do == "reset":
+            return False
+        if do == "stall":
+            await asyncio.sleep(rule.seconds)
+            return False
+        if do == "status":
+            writer.write(status_answer(rule, line.startswith("HEAD ")))
+            await writer.drain()
+            return True
+        if do == "flip" and body:
+            body = body[:len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1:]
+        no_body = line.startswith("HEAD ")
+        for _ in range(2 if do == "twice" else 1):
+            up_writer.write(head + body)
+            await up_writer.drain()
+            answer_head, answer = await read_answer(up_reader, no_body)
+        if do == "lose":
+            return False
+        if do == "truncate":
+            cut = len(answer) // 2 if answer else 0
+            writer.write((answer_head + answer[:cut]) if answer else answer_head[:len(answer_head) // 2])
+            await writer.drain()
+            return False
+        writer.write(answer_head + answer)
+        await writer.drain()
+        return True
+
+
+def length_of(head: bytes) -> int:
+    found = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head, re.IGNORECASE)
+    return int(found.group(1)) if found else 0
+
+
+async def read_answer(reader, no_body: bool) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head.split(b" ", 2)[1])
+    if no_body or status in (204, 304):
+        return head, b""
+    if re.search(rb"\r\ntransfer-encoding: *chunked", head, re.IGNORECASE):
+        body = b""
+        while True:
+            size_line = await reader.readuntil(b"\r\n")
+            size = int(size_line.split(b";")[0], 16)
+            body += size_line + await reader.readexactly(size + 2)
+            if size == 0:
+                return head, body
+    return head, await reader.readexactly(length_of(head))
+
+
+def status_answer(rule: Rule, no_body: bool) -> bytes:
+    body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{rule.code}</Code><Message>by rule</Message></Error>'
+    lines = [f"HTTP/1.1 {rule.status} {REASONS.get(rule.status, 'Error')}", f"Content-Length: {len(body)}",
+             "Content-Type: application/xml"]
+    if rule.code:
+        lines.append(f"x-ms-error-code: {rule.code}")
+    lines += [f"{name}: {value}" for name, value in rule.headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n" + ("" if no_body else body)).encode()

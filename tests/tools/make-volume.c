@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* make-volume - a BitLocker volume with files in it, for tests that let other programs read it.
+ *
+ *     make-volume OUT SIZE_MIB METHOD SECTOR_BYTES CLUSTER_BYTES [FILE…]
+ *
+ * METHOD is xts-128 or xts-256. Leaves OUT, and beside it OUT.plain (the file system before
+ * encryption), OUT.extents (what of it is used), OUT.recovery, OUT.bek, OUT.external (base64) and
+ * OUT.password. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "crypto/volume_writer.h"
+#include "media/ntfs_format.h"
+
+extern char **environ;
+
+static _noreturn_ void die(const char *what, int r, const struct bth_error *e)
+{
+        char text[1536];
+
+        if (e && e->code < 0)
+                fprintf(stderr, "make-volume: %s\n", bth_error_to_string(e, text, sizeof text));
+        else
+                fprintf(stderr, "make-volume: %s: %s\n", what, bth_strerror(r));
+        exit(1);
+}
+
+static void write_beside(const char *out, const char *suffix, const void *data, size_t n)
+{
+        char path[4096];
+        int r;
+
+        snprintf(path, sizeof path, "%s.%s", out, suffix);
+        r = bth_write_file_atomic(path, data, n, 0600);
+        if (r < 0)
+                die(path, r, NULL);
+}
+
+/* ntfscp of the library's own tools puts the files in. */
+static void copy_in(const char *plain, const char *file)
+{
+        const char *slash = strrchr(file, '/');
+        char *const argv[] = { (char *)"ntfscp",
+                               (char *)"-q",
+                               (char *)"-f",
+                               (char *)(uintptr_t)plain,
+                               (char *)(uintptr_t)file,
+                               (char *)(uintptr_t)(slash ? slash + 1 : file),
+                               NULL };
+        int status;
+        pid_t pid;
+
+        if (posix_spawnp(&pid, "ntfscp", NULL, NULL, argv, environ) != 0 ||
+            waitpid(pid, &status, 0) < 0 || status != 0)
+                die("ntfscp", -EIO, NULL);
+}
+
+static void copy_extents(const char *out, int plain_fd, struct bth_sink *sink,
+                         const struct med_ntfs_extent *extents, size_t n)
+{
+        _cleanup_free_ uint8_t *buffer = malloc(1 << 20);
+        _cleanup_buf_ struct bth_buf list = BTH_BUF_INIT;
+
+        for (size_t i = 0; i < n; i++) {
+                if (bth_buf_add_format(&list, "%" PRIu64 " %" PRIu64 "\n", extents[i].offset_bytes,
+                                       extents[i].length_bytes) < 0)
+                        die("memory", -ENOMEM, NULL);
+                for (uint64_t at = 0; at < extents[i].length_bytes;) {
+                        size_t take = (size_t)MIN(UINT64_C(1) << 20, extents[i].length_bytes - at);
+                        uint64_t offset = extents[i].offset_bytes + at;
+                        int r = bth_pread_full(plain_fd, buffer, take, offset);
+
+                        if (r == 0)
+                                r = bth_sink_write(sink, offset, buffer, take);
+                        if (r < 0)
+                                die("copying", r, NULL);
+                        at += take;
+                }
+        }
+        write_beside(out, "extents", list.data, list.length);
+}
+
+static void write_keys(const char *out, const struct cry_volume_writer *w,
+                       const struct bth_secret *password)
+{
+        const struct bth_secret *recovery = cry_volume_writer_recovery_password(w);
+        const struct bth_secret *bek = cry_volume_writer_bek(w);
+        char external[BTH_BASE64_LENGTH(32) + 1];
+
+        write_beside(out, "recovery", recovery->data, recovery->length_bytes);
+        write_beside(out, "bek", bek->data, bek->length_bytes);
+        bth_base64_encode(cry_volume_writer_external_key(w)->data, 32, external);
+        write_beside(out, "external", external, strlen(external));
+        write_beside(out, "password", password->data, password->length_bytes);
+}
+
+int main(int argc, char **argv)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_ntfs_region regions[MED_NTFS_REGIONS];
+        struct med_ntfs_extent *extents;
+        struct bth_secret *password = NULL;
+        struct cry_volume_writer *w = NULL;
+        struct bth_source *readback = NULL;
+        struct bth_sink *device = NULL;
+        const char *password_text;
+        uint64_t size, sector, cluster;
+        char plain[4096];
+        size_t n;
+        int fd, plain_fd, r;
+
+        if (argc < 6 || bth_parse_u64(argv[2], &size) < 0 || bth_parse_u64(argv[4], &sector) < 0 ||
+            bth_parse_u64(argv[5], &cluster) < 0)
+                die("usage", -EINVAL, NULL);
+        size <<= 20;
+        /* Not every reader takes a password outside ASCII, so only some volumes have one. */
+        password_text = sector == 4096 ? "berth \xc3\xbc test" : "berth test";
+        snprintf(plain, sizeof plain, "%s.plain", argv[1]);
+        plain_fd = open(plain, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (fd < 0 || plain_fd < 0 || ftruncate(fd, (off_t)size) < 0)
+                die(argv[1], -errno, NULL);
+
+        const struct med_ntfs_params ntfs = { .volume_bytes = size,
+                                              .sector_bytes = (uint32_t)sector,
+                                              .cluster_bytes = (uint32_t)cluster,
+                                              .partition_start_sectors = 2048,
+                                              .label = "BERTH" };
+        r = med_ntfs_make(plain_fd, &ntfs, &e);
+        if (r == 0)
+                r = med_ntfs_reserve(plain_fd, regions, &e);
+        if (r < 0)
+                die("formatting", r, &e);
+        for (int i = 6; i < argc; i++)
+                copy_in(plain, argv[i]);
+        r = med_ntfs_used_extents(plain_fd, regions, MED_NTFS_REGIONS, &extents, &n, &e);
+        if (r < 0)
+                die("extents", r, &e);
+
+        if (bth_sink_new_fd(fd, false, &device) < 0 ||
+            bth_source_new_fd(fd, false, &readback) < 0 ||
+            bth_secret_new_copy(password_text, strlen(password_text), &password) < 0)
+                die("memory", -ENOMEM, NULL);
+        const struct cry_volume_params params = {
+                .method = strcmp(argv[3], "xts-128") == 0 ? CRY_METHOD_AES_XTS_128
+                                                          : CRY_METHOD_AES_XTS_256,
+                .sector_bytes = (uint32_t)sector,
+                .cluster_bytes = (uint32_t)cluster,
+                .partition_start_sectors = 2048,
+                .description = "BERTH TEST \xc3\xbc",
+                .password = password,
+                .external_key = true,
+        };
+        const struct cry_volume_layout layout = {
+                .copies = { regions[0].offset_bytes, regions[1].offset_bytes,
+                            regions[2].offset_bytes },
+                .header_offset = regions[3].offset_bytes,
+                .area_offset = regions[4].offset_bytes,
+        };
+        r = cry_volume_writer_new(device, readback, &params, &layout, &w, &e);
+        if (r < 0)
+                die("the writer", r, &e);
+        copy_extents(argv[1], plain_fd, cry_volume_writer_sink(w), extents, n);
+        r = cry_volume_writer_finish(w, &e);
+        if (r < 0)
+                die("finishing", r, &e);
+        write_keys(argv[1], w, password);
+        (void)cry_volume_writer_free(w);
+        (void)bth_secret_free(password);
+        (void)bth_sink_free(device);
+        (void)bth_source_free(readback);
+        free(extents);
+        close(fd);
+        close(plain_fd);
+        return 0;
+}

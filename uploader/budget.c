@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* budget - see budget.h. */
+#include "uploader/budget.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "base/time.h"
+
+struct upl_budget {
+        pthread_mutex_t lock; /* over all below; nothing is locked while it is held */
+        pthread_cond_t changed;
+        uint64_t total_bytes, taken_bytes, peak_bytes;
+        uint64_t next_turn, serving; /* tickets: who came first is served first */
+        bool closed;
+        uint64_t waiting[_UPL_WAIT_MAX];
+        uint64_t waited_usec[_UPL_WAIT_MAX];
+        uint64_t updated_usec[_UPL_WAIT_MAX];
+};
+
+const char *upl_wait_to_string(enum upl_wait w)
+{
+        static const char *const names[_UPL_WAIT_MAX] = {
+                [UPL_WAIT_DISK] = "disk",       [UPL_WAIT_CPU] = "cpu",
+                [UPL_WAIT_NETWORK] = "network", [UPL_WAIT_THROTTLED] = "throttled",
+                [UPL_WAIT_BUDGET] = "budget",
+        };
+
+        return w >= 0 && w < _UPL_WAIT_MAX ? names[w] : NULL;
+}
+
+int upl_budget_new(uint64_t total_bytes, struct upl_budget **ret_budget)
+{
+        struct upl_budget *b;
+
+        if (total_bytes == 0)
+                return -EINVAL;
+        b = calloc(1, sizeof *b);
+        if (!b)
+                return -ENOMEM;
+        if (pthread_mutex_init(&b->lock, NULL) != 0) {
+                free(b);
+                return -ENOMEM;
+        }
+        if (pthread_cond_init(&b->changed, NULL) != 0) {
+                (void)pthread_mutex_destroy(&b->lock);
+                free(b);
+                return -ENOMEM;
+        }
+        b->total_bytes = total_bytes;
+        *ret_budget = b;
+        return 0;
+}
+
+struct upl_budget *upl_budget_free(struct upl_budget *b)
+{
+        if (!b)
+                return NULL;
+        assert(b->taken_bytes == 0);
+        (void)pthread_cond_destroy(&b->changed);
+        (void)pthread_mutex_destroy(&b->lock);
+        free(b);
+        return NULL;
+}
+
+/* Brings the time that all current waiters have waited up to now into the sum. */
+static void account(struct upl_budget *b, enum upl_wait w)
+{
+        uint64_t now = bth_now_monotonic_usec();
+
+        if (b->waiting[w] > 0)
+                b->waited_usec[w] += (now - b->updated_usec[w]) * b->waiting[w];
+        b->updated_usec[w] = now;
+}
+
+static void wait_change(struct upl_budget *b, enum upl_wait w, bool begin)
+{
+        account(b, w);
+        assert(begin || b->waiting[w] > 0);
+        if (begin)
+                b->waiting[w]++;
+        else
+                b->waiting[w]--;
+}
+
+static bool has_room(const struct upl_budget *b, uint64_t bytes)
+{
+        return b->taken_bytes == 0 ||
+               (b->taken_bytes <= b->total_bytes && bytes <= b->total_bytes - b->taken_bytes);
+}
+
+int upl_budget_take(struct upl_budget *b, uint64_t bytes)
+{
+        uint64_t turn;
+        int r = 0;
+
+        (void)pthread_mutex_lock(&b->lock);
+        turn = b->next_turn++;
+        if (!b->closed && !(turn == b->serving && has_room(b, bytes))) {
+                wait_change(b, UPL_WAIT_BUDGET, true);
+                while (!b->closed && !(turn == b->serving && has_room(b, bytes)))
+                        (void)pthread_cond_wait(&b->changed, &b->lock);
+                wait_change(b, UPL_WAIT_BUDGET, false);
+        }
+        if (b->closed)
+                r = -ECANCELED;
+        else {
+                b->taken_bytes += bytes;
+                b->peak_bytes = MAX(b->peak_bytes, b->taken_bytes);
+                b->serving++;
+        }
+        (void)pthread_cond_broadcast(&b->changed);
+        (void)pthread_mutex_unlock(&b->lock);
+        return r;
+}
+
+void upl_budget_give(struct upl_budget *b, uint64_t bytes)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        assert(bytes <= b->taken_bytes);
+        b->taken_bytes -= bytes;
+        (void)pthread_cond_broadcast(&b->changed);
+        (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_budget_resize(struct upl_budget *b, uint64_t total_bytes)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        b->total_bytes = MAX(total_bytes, UINT64_C(1));
+        (void)pthread_cond_broadcast(&b->changed);
+        (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_budget_close(struct upl_budget *b)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        b->closed = true;
+        (void)pthread_cond_broadcast(&b->changed);
+        (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_wait_begin(struct upl_budget *b, enum upl_wait w)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        wait_change(b, w, true);
+        (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_wait_end(struct upl_budget *b, enum upl_wait w)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        wait_change(b, w, false);
+        (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_budget_look(struct upl_budget *b, struct upl_budget_state *ret_state)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        *ret_state = (struct upl_budget_state){
+                .total_bytes = b->total_bytes,
+                .taken_bytes = b->taken_bytes,
+                .peak_bytes = b->peak_bytes,
+        };
+        for (enum upl_wait w = 0; w < _UPL_WAIT_MAX; w++) {
+                account(b, w);
+                ret_state->waiting[w] = b->waiting[w];
+                ret_state->waited_usec[w] = b->waited_usec[w];
+        }
+        (void)pthread_mutex_unlock(&b->lock);
+}

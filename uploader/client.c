@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* client - see client.h. */
+#include "uploader/client.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/guid.h"
+#include "base/time.h"
+#include "uploader/answer.h"
+#include "uploader/budget.h"
+
+#define DEFAULT_START_IN_FLIGHT 8u
+#define DEFAULT_MAX_IN_FLIGHT   64u
+#define LONGEST_SLEEP_USEC      UINT64_C(500000)
+/* What a request counts beside its bytes when throughput is compared, so that many small files let
+ * the limit grow as well. */
+#define UNITS_PER_REQUEST 65536u
+
+enum attempt_state {
+        ATTEMPT_QUEUED,      /* waits for the limit */
+        ATTEMPT_IN_FLIGHT,   /* with the transport */
+        ATTEMPT_RETRY,       /* waits for its time */
+        ATTEMPT_CREDENTIALS, /* waits for a new credential, or its time */
+        _ATTEMPT_MAX,
+};
+
+/* What the client keeps for a call. Only the client's thread touches it, after it was handed over.
+ */
+struct upl_attempt {
+        struct upl_attempt *next; /* in one of the lists */
+        struct upl_client *client;
+        struct upl_call *call;
+        enum attempt_state state;
+        struct upl_exchange x;
+        struct bth_buf url;
+        struct upl_headers headers;
+        struct upl_retry retry;
+        uint64_t due_usec;
+        uint64_t generation; /* of the credential it was signed with */
+        enum upl_wait wait;
+        bool waiting;       /* `wait` was begun */
+        atomic_bool resume; /* set by any thread: the body has bytes again */
+};
+
+struct list {
+        struct upl_attempt *first, *last;
+};
+
+struct upl_client {
+        /* Constant after upl_client_new(). */
+        struct upl_endpoint endpoint;
+        struct upl_credential *credential;
+        struct upl_http *http;
+        struct upl_retry_policy policy;
+        struct upl_budget *waits;
+        pthread_t thread;
+
+        pthread_mutex_t lock; /* over the three below; nothing is locked while it is held */
+        struct list arrived;
+        bool stop;
+        struct upl_client_state state;
+
+        /* Of the client's thread. */
+        struct list queue;
+        struct upl_attempt *sleeping; /* RETRY and CREDENTIALS */
+        struct upl_attempt *flying;
+        struct upl_concurrency concurrency;
+        unsigned n[_ATTEMPT_MAX];
+};
+
+static void list_add(struct list *l, struct upl_attempt *a)
+{
+        a->next = NULL;
+        if (l->last)
+                l->last->next = a;
+        else
+                l->first = a;
+        l->last = a;
+}
+
+static struct upl_attempt *list_take(struct list *l)
+{
+        struct upl_attempt *a = l->first;
+
+        if (a) {
+                l->first = a->next;
+                if (!l->first)
+                        l->last = NULL;
+                a->next = NULL;
+        }
+        return a;
+}
+
+static void chain_remove(struct upl_attempt **chain, struct upl_attempt *a)
+{
+        for (; *chain; chain = &(*chain)->next)
+                if (*chain == a) {
+                        *chain = a->next;
+                        a->next = NULL;
+                        return;
+                }
+}
+
+static void set_wait(struct upl_attempt *a, bool waiting, enum upl_wait wait)
+{
+        struct upl_budget *waits = a->client->waits;
+
+        if (!waits)
+                return;
+        if (a->waiting)
+                upl_wait_end(waits, a->wait);
+        a->waiting = waiting;
+        a->wait = wait;
+        if (waiting)
+                upl_wait_begin(waits, wait);
+}
+
+static void set_state(struct upl_attempt *a, enum attempt_state state)
+{
+        a->client->n[a->state]--;
+        a->state = state;
+        a->client->n[state]++;
+}
+
+static void attempt_free(struct upl_attempt *a)
+{
+        upl_exchange_reset(&a->x);
+        upl_headers_clear(&a->headers);
+        if (a->url.data)
+                bth_wipe(a->url.data, a->url.length);
+        bth_buf_clear(&a->url);
+        free(a);
+}
+
+/* The call is over; `done` may free it. */
+static void finish(struct upl_attempt *a, int result, enum upl_failure failure)
+{
+        struct upl_call *call = a->call;
+
+        a->client->n[a->state]--;
+        set_wait(a, false, UPL_WAIT_NETWORK);
+        call->result = result;
+        call->failure = failure;
+        call->status = a->x.status;
+        call->answer = &a->x.answer;
+        call->content = &a->x.content;
+        call->done(call);
+}
+
+static int build_url(struct upl_attempt *a)
+{
+        const struct upl_request *q = &a->call->request;
+        struct upl_client *c = a->client;
+        int r;
+
+        if (a->url.data)
+                bth_wipe(a->url.data, a->url.length);
+        bth_buf_clear(&a->url);
+        r = bth_buf_add_string(&a->url, c->endpoint.base);
+        if (r == 0)
+                r = upl_request_path(&c->endpoint, q, &a->url);
+        for (size_t i = 0; i < q->n_params && r == 0; i++) {
+                r = bth_buf_add_format(&a->url, "%c%s=", i == 0 ? '?' : '&', q->params[i].name);
+                if (r == 0)
+                        r = upl_url_add_value(&a->url, q->params[i].value);
+        }
+        return r;
+}
+
+static int build_headers(struct upl_attempt *a)
+{
+        const struct upl_request *q = &a->call->request;
+        char date[BTH_TIME_TEXT_MAX], id_text[BTH_GUID_TEXT_MAX];
+        struct bth_guid id;
+        int r = bth_guid_random(&id);
+
+        upl_headers_clear(&a->headers);
+        for (size_t i = 0; i < q->headers.n && r == 0; i++)
+                r = upl_headers_set(&a->headers, q->headers.items[i].name,
+                                    q->headers.items[i].value);
+        if (r == 0)
+                r = upl_headers_set(&a->headers, "x-ms-version", UPL_SERVICE_VERSION);
+        if (r == 0)
+                r = upl_headers_set(&a->headers, "x-ms-date",
+                                    bth_time_http(bth_now_realtime_usec(), date));
+        if (r == 0)
+                r = upl_headers_set(&a->headers, "x-ms-client-request-id",
+                                    bth_guid_to_string(&id, id_text));
+        return r;
+}
+
+static void on_exchange_done(struct upl_exchange *x);
+
+static int launch(struct upl_attempt *a)
+{
+        struct upl_request *q = &a->call->request;
+        struct upl_client *c = a->client;
+        int r = 0;
+
+        upl_exchange_reset(&a->x);
+        if (q->rewind)
+                r = q->rewind(q->userdata);
+        if (r == 0)
+                r = build_url(a);
+        if (r == 0)
+                r = build_headers(a);
+        a->generation = upl_credential_generation(c->credential);
+        if (r == 0)
+                r = upl_credential_sign(c->credential, &c->endpoint, q, q->body.length_bytes,
+                                        &a->headers, &a->url);
+        if (r < 0)
+                return r;
+        a->x.method = q->method;
+        a->x.url = a->url.data;
+        a->x.headers = &a->headers;
+        a->x.body = q->body;
+        a->x.max_answer_bytes = q->max_answer_bytes;
+        a->x.receive = q->receive;
+        a->x.userdata = q->userdata;
+        a->x.done = on_exchange_done;
+        a->call->attempts++;
+        return upl_http_submit(c->http, &a->x);
+}
+
+static void launch_queued(struct upl_client *c)
+{
+        struct upl_attempt *a;
+
+        while (c->n[ATTEMPT_IN_FLIGHT] < c->concurrency.limit && (a = list_take(&c->queue))) {
+                int r = launch(a);
+
+                if (r < 0) {
+                        finish(a, r, UPL_FAILURE_PERMANENT);
+                        continue;
+                }
+                set_state(a, ATTEMPT_IN_FLIGHT);
+                a->next = c->flying;
+                c->flying = a;
+        }
+        if (c->queue.first)
+                upl_concurrency_waited(&c->concurrency);
+}
+
+static void read_error_code(struct upl_attempt *a)
+{
+        const char *code = upl_headers_get(&a->x.answer, "x-ms-error-code");
+        struct upl_call *call = a->call;
+
+        call->code[0] = '\0';
+        if (a->x.result < 0 || (a->x.status >= 200 && a->x.status < 300))
+                return;
+        if (code)
+                (void)bth_escape(code, strlen(code), call->code, sizeof call->code);
+        else
+                upl_answer_error_code(&a->x.content, call->code, sizeof call->code);
+}
+
+static void count_end(struct upl_client *c, const struct upl_attempt *a, enum upl_failure failure)
+{
+        (void)pthread_mutex_lock(&c->lock);
+        c->state.requests++;
+        c->state.sent_bytes += a->x.sent_bytes;
+        c->state.throttled += failure == UPL_FAILURE_THROTTLED;
+        c->state.refused += failure == UPL_FAILURE_CREDENTIALS;
+        (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* Puts a failed attempt to sleep until it may be tried again; false when it may not. */
+static bool sleep_until_retry(struct upl_attempt *a, enum upl_failure failure, uint64_t now)
+{
+        struct upl_client *c = a->client;
+        uint64_t after, wait, random = 0;
+
+        after = upl_retry_after_usec(upl_headers_get(&a->x.answer, "Retry-After"),
+                                     bth_now_realtime_usec());
+        if (bth_random_bytes(&random, sizeof random) < 0)
+                random = 0; /* only the jitter is lost */
+        if (!upl_retry_next(&a->retry, &c->policy, failure, after, now, random, &wait))
+                return false;
+        a->due_usec = now + wait;
+        set_state(a, failure == UPL_FAILURE_CREDENTIALS ? ATTEMPT_CREDENTIALS : ATTEMPT_RETRY);
+        set_wait(a, true, failure == UPL_FAILURE_THROTTLED ? UPL_WAIT_THROTTLED : UPL_WAIT_NETWORK);
+        a->next = c->sleeping;
+        c->sleeping = a;
+        return true;
+}
+
+static void on_exchange_done(struct upl_exchange *x)
+{
+        struct upl_attempt *a = container_of(x, struct upl_attempt, x);
+        struct upl_client *c = a->client;
+        uint64_t now = bth_now_monotonic_usec();
+        enum upl_failure failure;
+
+        chain_remove(&c->flying, a);
+        read_error_code(a);
+        failure = upl_failure_of(x->result, x->status, a->call->code);
+        count_end(c, a, failure);
+        if (x->result < 0 || x->status >= 500)
+                a->call->sent_before = true;
+        if (failure == UPL_FAILURE_THROTTLED)
+                upl_concurrency_throttled(&c->concurrency, now);
+        if (failure == UPL_FAILURE_NONE)
+                upl_concurrency_done(&c->concurrency,
+                                     x->sent_bytes + x->content.length + UNITS_PER_REQUEST);
+        if (failure != UPL_FAILURE_NONE && sleep_until_retry(a, failure, now))
+                return;
+        finish(a, upl_failure_errno(x->result, x->status, a->call->code), failure);
+}
+
+/* Moves what may be tried again into the queue; returns when the next one may. */
+static uint64_t wake_sleeping(struct upl_client *c, uint64_t now)
+{
+        uint64_t generation = upl_credential_generation(c->credential), next = UINT64_MAX;
+        struct upl_attempt **link = &c->sleeping, *a;
+        unsigned n_retries = 0;
+
+        while ((a = *link)) {
+                bool renewed = a->state == ATTEMPT_CREDENTIALS && a->generation != generation;
+
+                if (a->due_usec > now && !renewed) {
+                        next = MIN(next, a->due_usec);
+                        link = &a->next;
+                        continue;
+                }
+                *link = a->next;
+                set_state(a, ATTEMPT_QUEUED);
+                set_wait(a, true, UPL_WAIT_NETWORK);
+                list_add(&c->queue, a);
+                n_retries++;
+        }
+        (void)pthread_mutex_lock(&c->lock);
+        c->state.retries += n_retries;
+        (void)pthread_mutex_unlock(&c->lock);
+        return next;
+}
+
+/* Takes over what other threads left: new calls, bodies to go on. Returns false at the end. */
+static bool take_arrived(struct upl_client *c)
+{
+        struct upl_attempt *a;
+        bool stop;
+
+        (void)pthread_mutex_lock(&c->lock);
+        while ((a = list_take(&c->arrived))) {
+                c->n[ATTEMPT_QUEUED]++;
+                list_add(&c->queue, a);
+        }
+        stop = c->stop;
+        (void)pthread_mutex_unlock(&c->lock);
+        for (a = c->flying; a; a = a->next)
+                if (atomic_exchange(&a->resume, false))
+                        upl_http_resume(c->http, &a->x);
+        return !stop;
+}
+
+static void publish(struct upl_client *c)
+{
+        (void)pthread_mutex_lock(&c->lock);
+        c->state.in_flight = c->n[ATTEMPT_IN_FLIGHT];
+        c->state.queued = c->n[ATTEMPT_QUEUED];
+        c->state.waiting_retry = c->n[ATTEMPT_RETRY];
+        c->state.waiting_credentials = c->n[ATTEMPT_CREDENTIALS];
+        c->state.limit = c->concurrency.limit;
+        (void)pthread_mutex_unlock(&c->lock);
+}
+
+static void cancel_all(struct upl_client *c)
+{
+        struct upl_attempt *a;
+
+        while ((a = c->flying)) {
+                upl_http_cancel(c->http, &a->x);
+                chain_remove(&c->flying, a);
+                finish(a, -ECANCELED, UPL_FAILURE_PERMANENT);
+        }
+        while ((a = c->sleeping)) {
+                chain_remove(&c->sleeping, a);
+                finish(a, -ECANCELED, UPL_FAILURE_PERMANENT);
+        }
+        while ((a = list_take(&c->queue)))
+                finish(a, -ECANCELED, UPL_FAILURE_PERMANENT);
+}
+
+static void *client_thread(void *userdata)
+{
+        struct upl_client *c = userdata;
+
+        while (take_arrived(c)) {
+                uint64_t now = bth_now_monotonic_usec(), next;
+
+                next = wake_sleeping(c, now);
+                launch_queued(c);
+                upl_concurrency_step(&c->concurrency, now);
+                publish(c);
+                next = next > now ? MIN(next - now, LONGEST_SLEEP_USEC) : 0;
+                if (upl_http_run(c->http, next) < 0) {
+                        /* The transport is of no more use: neither are we. */
+                        (void)pthread_mutex_lock(&c->lock);
+                        c->stop = true;
+                        (void)pthread_mutex_unlock(&c->lock);
+                }
+        }
+        cancel_all(c);
+        publish(c);
+        return NULL;
+}
+
+static int copy_endpoint(struct upl_client *c, const struct upl_endpoint *from)
+{
+        c->endpoint.base = strdup(from->base);
+        c->endpoint.path = strdup(from->path);
+        c->endpoint.tls = from->tls;
+        return c->endpoint.base && c->endpoint.path ? 0 : -ENOMEM;
+}
+
+static void client_drop(struct upl_client *c)
+{
+        (void)upl_http_free(c->http);
+        upl_endpoint_clear(&c->endpoint);
+        free(c);
+}
+
+int upl_client_new(const struct upl_client_options *o, struct upl_client **ret_client)
+{
+        unsigned least = o->min_in_flight ? o->min_in_flight : 1;
+        unsigned most = o->max_in_flight ? o->max_in_flight : DEFAULT_MAX_IN_FLIGHT;
+        unsigned start = o->start_in_flight ? o->start_in_flight : DEFAULT_START_IN_FLIGHT;
+        struct upl_client *c = calloc(1, sizeof *c);
+        int r;
+
+        if (!c) {
+                (void)upl_http_free(o->http);
+                return -ENOMEM;
+        }
+        c->http = o->http;
+        c->credential = o->credential;
+        c->waits = o->waits;
+        c->policy = o->retry.total_usec ? o->retry : UPL_RETRY_POLICY_DEFAULT;
+        if (least > most) {
+                client_drop(c);
+                return -EINVAL;
+        }
+        upl_concurrency_init(&c->concurrency, least, MIN(MAX(start, least), most), most,
+                             bth_now_monotonic_usec());
+        r = copy_endpoint(c, &o->endpoint);
+        if (r == 0)
+                r = -pthread_mutex_init(&c->lock, NULL);
+        if (r < 0) {
+                client_drop(c);
+                return r;
+        }
+        publish(c);
+        r = -pthread_create(&c->thread, NULL, client_thread, c);
+        if (r < 0) {
+                (void)pthread_mutex_destroy(&c->lock);
+                client_drop(c);
+                return r;
+        }
+        *ret_client = c;
+        return 0;
+}
+
+struct upl_client *upl_client_free(struct upl_client *c)
+{
+        struct upl_attempt *a;
+
+        if (!c)
+                return NULL;
+        (void)pthread_mutex_lock(&c->lock);
+        c->stop = true;
+        (void)pthread_mutex_unlock(&c->lock);
+        upl_http_wake(c->http);
+        (void)pthread_join(c->thread, NULL);
+        while ((a = list_take(&c->arrived))) {
+                c->n[ATTEMPT_QUEUED]++;
+                finish(a, -ECANCELED, UPL_FAILURE_PERMANENT);
+        }
+        (void)pthread_mutex_destroy(&c->lock);
+        client_drop(c);
+        return NULL;
+}
+
+int upl_client_start(struct upl_client *c, struct upl_call *call)
+{
+        struct upl_attempt *a = calloc(1, sizeof *a);
+        bool stopped;
+
+        if (!a)
+                return -ENOMEM;
+        a->client = c;
+        a->call = call;
+        call->attempt = a;
+        call->attempts = 0;
+        call->sent_before = false;
+        set_wait(a, true, UPL_WAIT_NETWORK);
+        (void)pthread_mutex_lock(&c->lock);
+        stopped = c->stop;
+        if (!stopped)
+                list_add(&c->arrived, a);
+        (void)pthread_mutex_unlock(&c->lock);
+        if (stopped) {
+                set_wait(a, false, UPL_WAIT_NETWORK);
+                call->attempt = NULL;
+                attempt_free(a);
+                return -ECANCELED;
+        }
+        upl_http_wake(c->http);
+        return 0;
+}
+
+struct waiter {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        bool finished;
+};
+
+static void on_waited_done(struct upl_call *call)
+{
+        struct waiter *w = call->userdata;
+
+        (void)pthread_mutex_lock(&w->lock);
+        w->finished = true;
+        (void)pthread_cond_signal(&w->changed);
+        (void)pthread_mutex_unlock(&w->lock);
+}
+
+int upl_client_call(struct upl_client *c, struct upl_call *call, struct bth_error *error)
+{
+        struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                            .changed = PTHREAD_COND_INITIALIZER };
+        int r;
+
+        call->done = on_waited_done;
+        call->userdata = &w;
+        r = upl_client_start(c, call);
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_CANCELLED,
+                                     "the request could not be started: %s", bth_strerror(r));
+        (void)pthread_mutex_lock(&w.lock);
+        while (!w.finished)
+                (void)pthread_cond_wait(&w.changed, &w.lock);
+        (void)pthread_mutex_unlock(&w.lock);
+        return call->result < 0 ? upl_call_explain(call, error) : 0;
+}
+
+void upl_client_resume(struct upl_client *c, struct upl_call *call)
+{
+        atomic_store(&call->attempt->resume, true);
+        upl_http_wake(c->http);
+}
+
+void upl_client_kick(struct upl_client *c)
+{
+        upl_http_wake(c->http);
+}
+
+void upl_call_clear(struct upl_call *call)
+{
+        upl_request_clear(&call->request);
+        if (call->attempt)
+                attempt_free(call->attempt);
+        *call = (struct upl_call){ 0 };
+}
+
+static enum bth_reason reason_of(const struct upl_call *call)
+{
+        switch (call->result) {
+        case -ENOMEM:
+                return BTH_REASON_OUT_OF_MEMORY;
+        case -EACCES:
+                return BTH_REASON_CREDENTIALS;
+        case -ECANCELED:
+                return BTH_REASON_CANCELLED;
+        case -EBADMSG:
+                return BTH_REASON_HASH_MISMATCH;
+        case -EFBIG:
+                return BTH_REASON_TOO_LARGE;
+        default:
+                return BTH_REASON_NETWORK;
+        }
+}
+
+int upl_call_explain(const struct upl_call *call, struct bth_error *error)
+{
+        const struct upl_request *q = &call->request;
+        char what[1280];
+
+        if (!error || call->result >= 0)
+                return call->result;
+        (void)snprintf(what, sizeof what, "%s/%s", q->container ? q->container : "",
+                       q->blob ? q->blob : "");
+        bth_error_blob(error, what);
+        if (call->status == 0 || call->attempt->x.result < 0)
+                return bth_error_set(error, call->result, reason_of(call),
+                                     "%s got no whole answer after %u attempts: %s",
+                                     upl_method_to_string(q->method), call->attempts,
+                                     call->attempt->x.cause[0] ? call->attempt->x.cause
+                                                               : bth_strerror(call->result));
+        return bth_error_set(error, call->result, reason_of(call),
+                             "%s was answered with %u %s after %u attempts",
+                             upl_method_to_string(q->method), call->status,
+                             call->code[0] ? call->code : "(no error code)", call->attempts);
+}
+
+void upl_client_look(struct upl_client *c, struct upl_client_state *ret_state)
+{
+        (void)pthread_mutex_lock(&c->lock);
+        *ret_state = c->state;
+        (void)pthread_mutex_unlock(&c->lock);
+}

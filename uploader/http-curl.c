@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* http-curl - the transport over libcurl's multi interface; see http.h.
+ *
+ *     submit -> easy handle from the pool -> multi -> message queue drained -> done
+ *
+ * A body that must wait, for bytes or for the bandwidth cap, pauses its handle; a paused handle is
+ * not held to be stalled. Source: libcurl 7.88 documentation. */
+#include "uploader/http.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/time.h"
+#include "uploader/limit.h"
+
+#define DEFAULT_CONNECTIONS         64u
+#define DEFAULT_CONNECT_TIMEOUT_SEC 30u
+#define DEFAULT_STALL_TIMEOUT_SEC   60u
+#define SEND_BUFFER_BYTES           (256L << 10)
+#define SMALL_BODY_BYTES            (64u << 10)
+#define HEADER_LINE_MAX             (16u << 10)
+
+struct job {
+        struct job *previous, *next; /* in curl_http.jobs */
+        struct curl_http *http;
+        struct upl_exchange *exchange;
+        CURL *easy;
+        struct curl_slist *headers;
+        uint64_t body_offset_bytes;
+        int abort; /* why one of our callbacks ended it */
+        bool held; /* paused by the bandwidth cap */
+};
+
+struct curl_http {
+        struct upl_http base;
+        CURLM *multi;
+        struct job *jobs;
+        CURL **idle;
+        size_t n_idle;
+        struct curl_slist *connect_to;
+        struct upl_http_options options; /* texts are our copies */
+};
+
+static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
+{
+        struct job *j = userdata;
+        struct upl_exchange *x = j->exchange;
+        uint64_t want = MIN((uint64_t)size * n, x->body.length_bytes - j->body_offset_bytes);
+        ssize_t got;
+
+        if (want == 0)
+                return 0;
+        if (j->http->options.limit) {
+                want = upl_limit_take(j->http->options.limit, want, bth_now_monotonic_usec());
+                if (want == 0) {
+                        j->held = true;
+                        return CURL_READFUNC_PAUSE;
+                }
+        }
+        if (x->body.read) {
+                got = x->body.read(x->userdata, buffer, (size_t)want);
+                if (got == UPL_BODY_WAIT)
+                        return CURL_READFUNC_PAUSE;
+                if (got <= 0 || (uint64_t)got > want) {
+                        j->abort = got < 0 ? (int)got : -ENODATA;
+                        return CURL_READFUNC_ABORT;
+                }
+        } else {
+                memcpy(buffer, (const uint8_t *)x->body.data + j->body_offset_bytes, (size_t)want);
+                got = (ssize_t)want;
+        }
+        j->body_offset_bytes += (uint64_t)got;
+        x->sent_bytes = j->body_offset_bytes;
+        return (size_t)got;
+}
+
+static size_t on_write(char *data, size_t size, size_t n, void *userdata)
+{
+        struct job *j = userdata;
+        struct upl_exchange *x = j->exchange;
+        size_t bytes = size * n;
+        int r;
+
+        if (x->receive && x->status >= 200 && x->status < 300)
+                r = x->receive(x->userdata, data, bytes);
+        else if (bytes > x->max_answer_bytes - MIN(x->content.length, x->max_answer_bytes))
+                r = -EMSGSIZE;
+        else
+                r = bth_buf_add(&x->content, data, bytes);
+        if (r < 0) {
+                j->abort = r;
+                return 0;
+        }
+        return bytes;
+}
+
+/* "HTTP/1.1 201 Created" begins an answer; one after "100 Continue" replaces what came before. */
+static int take_status_line(struct upl_exchange *x, const char *line, size_t n)
+{
+        const char *code = memchr(line, ' ', n);
+        uint64_t status;
+
+        if (!code || (size_t)(line + n - code) < 4 || bth_parse_u64_n(code + 1, 3, &status) < 0 ||
+            status < 100 || status > 599)
+                return -EBADMSG;
+        upl_headers_clear(&x->answer);
+        x->status = (unsigned)status;
+        return 0;
+}
+
+static int take_header_line(struct upl_exchange *x, const char *line, size_t n)
+{
+        _cleanup_free_ char *name = NULL, *value = NULL;
+        const char *colon = memchr(line, ':', n), *start;
+
+        if (!colon || n > HEADER_LINE_MAX)
+                return -EBADMSG;
+        start = colon + 1;
+        n -= (size_t)(start - line);
+        while (n > 0 && (*start == ' ' || *start == '\t')) {
+                start++;
+                n--;
+        }
+        name = strndup(line, (size_t)(colon - line));
+        value = strndup(start, n);
+        if (!name || !value)
+                return -ENOMEM;
+        return upl_headers_set(&x->answer, name, value) == -ENOMEM ? -ENOMEM : 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t n, void *userdata)
+{
+        struct job *j = userdata;
+        size_t bytes = size * n, length = bytes;
+        int r = 0;
+
+        while (length > 0 && (data[length - 1] == '\r' || data[length - 1] == '\n'))
+                length--;
+        if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
+                r = take_status_line(j->exchange, data, length);
+        else if (length > 0)
+                r = take_header_line(j->exchange, data, length);
+        if (r < 0) {
+                j->abort = r;
+                return 0;
+        }
+        return bytes;
+}
+
+static int result_of(CURLcode code, int abort_reason)
+{
+        if (code != CURLE_OK && abort_reason < 0)
+                return abort_reason;
+        switch (code) {
+        case CURLE_OK:
+                return 0;
+        case CURLE_OUT_OF_MEMORY:
+                return -ENOMEM;
+        case CURLE_COULDNT_RESOLVE_HOST:
+        case CURLE_COULDNT_RESOLVE_PROXY:
+                return -EHOSTUNREACH;
+        case CURLE_COULDNT_CONNECT:
+                return -ECONNREFUSED;
+        case CURLE_OPERATION_TIMEDOUT:
+                return -ETIMEDOUT;
+        case CURLE_PEER_FAILED_VERIFICATION:
+        case CURLE_SSL_CERTPROBLEM:
+        case CURLE_SSL_CACERT_BADFILE:
+        case CURLE_SSL_ISSUER_ERROR:
+                return -EKEYREJECTED;
+        case CURLE_URL_MALFORMAT:
+        case CURLE_UNSUPPORTED_PROTOCOL:
+                return -EINVAL;
+        default:
+                return -ECONNRESET;
+        }
+}
+
+static void job_unlink(struct job *j)
+{
+        if (j->previous)
+                j->previous->next = j->next;
+        else
+                j->http->jobs = j->next;
+        if (j->next)
+                j->next->previous = j->previous;
+}
+
+/* Ends a job: the easy handle, with its buffers, goes back into the pool. */
+static void job_end(struct job *j)
+{
+        struct curl_http *h = j->http;
+
+        job_unlink(j);
+        (void)curl_multi_remove_handle(h->multi, j->easy);
+        curl_slist_free_all(j->headers);
+        if (h->n_idle < h->options.max_connections)
+                h->idle[h->n_idle++] = j->easy;
+        else
+                curl_easy_cleanup(j->easy);
+        j->exchange->transport = NULL;
+        free(j);
+}
+
+static int add_headers(struct job *j)
+{
+        const struct upl_headers *from = j->exchange->headers;
+        struct curl_slist *list;
+
+        for (size_t i = 0; from && i < from->n; i++) {
+                _cleanup_buf_ struct bth_buf line = BTH_BUF_INIT;
+                /* curl's way to write a header with an empty value is a semicolon. */
+                const char *between = from->items[i].value[0] ? ": " : ";";
+                int r = bth_buf_add_format(&line, "%s%s%s", from->items[i].name, between,
+                                           from->items[i].value);
+
+                if (r < 0)
+                        return r;
+                list = curl_slist_append(j->headers, line.data);
+                bth_wipe(line.data, line.length);
+                if (!list)
+                        return -ENOMEM;
+                j->headers = list;
+        }
+        /* A wait for "100 Continue" would cost a round trip a block. */
+        list = curl_slist_append(j->headers, "Expect:");
+        if (!list)
+                return -ENOMEM;
+        j->headers = list;
+        return 0;
+}
+
+static CURLcode set_connection(CURL *e, const struct curl_http *h)
+{
+        const struct upl_http_options *o = &h->options;
+        CURLcode c = CURLE_OK;
+
+#define SET(option, value) c = c ? c : curl_easy_setopt(e, option, value)
+        SET(CURLOPT_NOSIGNAL, 1L);
+        SET(CURLOPT_PATH_AS_IS, 1L);
+        SET(CURLOPT_PROTOCOLS_STR, "http,https");
+        SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+        SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+        SET(CURLOPT_FOLLOWLOCATION, 0L);
+        SET(CURLOPT_PROXY, o->proxy ? o->proxy : "");
+        SET(CURLOPT_NOPROXY, "");
+        SET(CURLOPT_TCP_NODELAY, 1L);
+        SET(CURLOPT_CONNECTTIMEOUT, (long)o->connect_timeout_sec);
+        SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
+        SET(CURLOPT_LOW_SPEED_TIME, (long)o->stall_timeout_sec);
+        if (o->ca_file)
+                SET(CURLOPT_CAINFO, o->ca_file);
+        if (o->client_cert)
+                SET(CURLOPT_SSLCERT, o->client_cert);
+        if (o->client_key)
+                SET(CURLOPT_SSLKEY, o->client_key);
+        if (h->connect_to)
+                SET(CURLOPT_CONNECT_TO, h->connect_to);
+        return c;
+}
+
+static CURLcode set_request(CURL *e, struct job *j)
+{
+        struct upl_exchange *x = j->exchange;
+        bool big = x->body.length_bytes > SMALL_BODY_BYTES;
+        CURLcode c = CURLE_OK;
+
+        SET(CURLOPT_PRIVATE, j);
+        SET(CURLOPT_URL, x->url);
+        SET(CURLOPT_HTTPHEADER, j->headers);
+        SET(CURLOPT_WRITEFUNCTION, on_write);
+        SET(CURLOPT_WRITEDATA, j);
+        SET(CURLOPT_HEADERFUNCTION, on_header);
+        SET(CURLOPT_HEADERDATA, j);
+        if (x->method == UPL_METHOD_HEAD)
+                SET(CURLOPT_NOBODY, 1L);
+        if (x->method == UPL_METHOD_DELETE)
+                SET(CURLOPT_CUSTOMREQUEST, "DELETE");
+        if (x->method == UPL_METHOD_PUT) {
+                SET(CURLOPT_UPLOAD, 1L);
+                SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.length_bytes);
+                SET(CURLOPT_READFUNCTION, on_read);
+                SET(CURLOPT_READDATA, j);
+                if (big)
+                        SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES);
+        }
+#undef SET
+        return c;
+}
+
+static int easy_take(struct curl_http *h, CURL **ret_easy)
+{
+        CURL *easy = h->n_idle > 0 ? h->idle[--h->n_idle] : curl_easy_init();
+
+        if (!easy)
+                return -ENOMEM;
+        curl_easy_reset(easy);
+        *ret_easy = easy;
+        return 0;
+}
+
+static int transport_submit(struct upl_http *base, struct upl_exchange *x)
+{
+        struct curl_http *h = container_of(base, struct curl_http, base);
+        struct job *j;
+        int r;
+
+        if (x->transport)
+                return -EINVAL;
+        j = calloc(1, sizeof *j);
+        if (!j)
+                return -ENOMEM;
+        j->http = h;
+        j->exchange = x;
+        r = easy_take(h, &j->easy);
+        if (r < 0) {
+                free(j);
+                return r;
+        }
+        j->next = h->jobs;
+        if (h->jobs)
+                h->jobs->previous = j;
+        h->jobs = j;
+        r = add_headers(j);
+        if (r == 0 && (set_connection(j->easy, h) || set_request(j->easy, j)))
+                r = -EINVAL;
+        if (r == 0 && curl_multi_add_handle(h->multi, j->easy))
+                r = -ENOMEM;
+        if (r < 0) {
+                job_end(j);
+                return r;
+        }
+        x->transport = j;
+        return 0;
+}
+
+static void transport_cancel(struct upl_http *base, struct upl_exchange *x)
+{
+        if (x->transport)
+                job_end(x->transport);
+}
+
+static void transport_resume(struct upl_http *base, struct upl_exchange *x)
+{
+        struct job *j = x->transport;
+
+        if (j && !j->held)
+                (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
+}
+
+/* Lets held bodies try again once the bucket has bytes; returns how long until then. */
+static uint64_t release_held(struct curl_http *h, uint64_t timeout_usec)
+{
+        uint64_t wait;
+
+        if (!h->options.limit)
+                return timeout_usec;
+        wait = upl_limit_wait_usec(h->options.limit, bth_now_monotonic_usec());
+        for (struct job *j = h->jobs; j; j = j->next) {
+                if (!j->held)
+                        continue;
+                if (wait > 0)
+                        return MIN(wait, timeout_usec);
+                j->held = false;
+                (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
+        }
+        return timeout_usec;
+}
+
+static unsigned drain(struct curl_http *h)
+{
+        unsigned n_done = 0;
+        CURLMsg *message;
+        int left;
+
+        while ((message = curl_multi_info_read(h->multi, &left))) {
+                struct upl_exchange *x;
+                CURLcode code = message->data.result;
+                char *private = NULL;
+                struct job *j;
+
+                if (message->msg != CURLMSG_DONE ||
+                    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private))
+                        continue;
+                j = (struct job *)(void *)private;
+                x = j->exchange;
+                x->result = result_of(code, j->abort);
+                if (x->result < 0)
+                        (void)snprintf(x->cause, sizeof x->cause, "%s",
+                                       j->abort < 0 ? bth_strerror(j->abort)
+                                                    : curl_easy_strerror(code));
+                job_end(j);
+                x->done(x);
+                n_done++;
+        }
+        return n_done;
+}
+
+static int transport_run(struct upl_http *base, uint64_t timeout_usec)
+{
+        struct curl_http *h = container_of(base, struct curl_http, base);
+        int running;
+
+        timeout_usec = release_held(h, timeout_usec);
+        if (curl_multi_perform(h->multi, &running))
+                return -EIO;
+        if (drain(h) > 0)
+                return 0;
+        if (curl_multi_poll(h->multi, NULL, 0, (int)MIN(timeout_usec / 1000 + 1, (uint64_t)60000),
+                            NULL))
+                return -EIO;
+        (void)release_held(h, 0);
+        if (curl_multi_perform(h->multi, &running))
+                return -EIO;
+        (void)drain(h);
+        return 0;
+}
+
+static void transport_wake(struct upl_http *base)
+{
+        (void)curl_multi_wakeup(container_of(base, struct curl_http, base)->multi);
+}
+
+static void transport_free(struct upl_http *base)
+{
+        struct curl_http *h = container_of(base, struct curl_http, base);
+
+        while (h->jobs)
+                job_end(h->jobs);
+        for (size_t i = 0; i < h->n_idle; i++)
+                curl_easy_cleanup(h->idle[i]);
+        if (h->multi)
+                (void)curl_multi_cleanup(h->multi);
+        curl_slist_free_all(h->connect_to);
+        free(h->idle);
+        free((void *)(uintptr_t)h->options.ca_file);
+        free((void *)(uintptr_t)h->options.proxy);
+        free((void *)(uintptr_t)h->options.client_cert);
+        free((void *)(uintptr_t)h->options.client_key);
+        free(h);
+}
+
+static const struct upl_http_ops transport_ops = {
+        .submit = transport_submit,
+        .cancel = transport_cancel,
+        .resume = transport_resume,
+        .run = transport_run,
+        .wake = transport_wake,
+        .free = transport_free,
+};
+
+static CURLcode global_result;
+
+static void global_init(void)
+{
+        global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static int copy_text(const char **text)
+{
+        if (*text) {
+                *text = strdup(*text);
+                if (!*text)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static int copy_options(struct curl_http *h, const struct upl_http_options *from)
+{
+        struct upl_http_options *o = &h->options;
+        int r = 0;
+
+        for (size_t i = 0; from->connect_to && from->connect_to[i]; i++) {
+                struct curl_slist *list = curl_slist_append(h->connect_to, from->connect_to[i]);
+
+                if (!list)
+                        return -ENOMEM;
+                h->connect_to = list;
+        }
+        o->limit = from->limit;
+        o->max_connections = from->max_connections ? from->max_connections : DEFAULT_CONNECTIONS;
+        o->connect_timeout_sec =
+                from->connect_timeout_sec ? from->connect_timeout_sec : DEFAULT_CONNECT_TIMEOUT_SEC;
+        o->stall_timeout_sec =
+                from->stall_timeout_sec ? from->stall_timeout_sec : DEFAULT_STALL_TIMEOUT_SEC;
+        /* Each field holds our copy or NULL, also when one in the middle fails. */
+        const char *texts[] = { from->ca_file, from->proxy, from->client_cert, from->client_key };
+        const char **slots[] = { &o->ca_file, &o->proxy, &o->client_cert, &o->client_key };
+        for (size_t i = 0; i < ARRAY_SIZE(texts) && r == 0; i++) {
+                r = copy_text(&texts[i]);
+                if (r == 0)
+                        *slots[i] = texts[i];
+        }
+        return r;
+}
+
+int upl_http_curl_new(const struct upl_http_options *options, struct upl_http **ret_http)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        struct curl_http *h;
+        CURL *probe = NULL;
+        int r;
+
+        (void)pthread_once(&once, global_init);
+        if (global_result)
+                return -ENOMEM;
+        h = calloc(1, sizeof *h);
+        if (!h)
+                return -ENOMEM;
+        h->base.ops = &transport_ops;
+        r = copy_options(h, options);
+        if (r == 0) {
+                h->multi = curl_multi_init();
+                h->idle = calloc(h->options.max_connections, sizeof *h->idle);
+                if (!h->multi || !h->idle ||
+                    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS,
+                                      (long)h->options.max_connections))
+                        r = -ENOMEM;
+        }
+        /* What curl does not take is better known now than at the first block. */
+        if (r == 0)
+                r = easy_take(h, &probe);
+        if (r == 0) {
+                if (set_connection(probe, h))
+                        r = -EINVAL;
+                h->idle[h->n_idle++] = probe;
+        }
+        if (r < 0) {
+                transport_free(&h->base);
+                return r;
+        }
+        *ret_http = &h->base;
+        return 0;
+}

@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* state - see state.h. */
+#include "uploader/state.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/checked.h"
+#include "base/io.h"
+#include "base/le.h"
+#include "base/str.h"
+#include "crypto/crc64.h"
+
+#define MAGIC             "BERTHUPL"
+#define HEADER_BYTES      64u
+#define RECORD_HEAD_BYTES 16u
+#define RECORD_TAIL_BYTES 8u
+#define PAYLOAD_MAX       16384u
+#define FILE_MAX_BYTES    (UINT64_C(16) << 30)
+#define TEXT_NONE         UINT32_MAX
+#define BUCKETS_FIRST     1024u
+
+enum record_kind { RECORD_INTENT = 1, RECORD_OUTCOME = 2, RECORD_PAGE = 3 };
+
+struct page {
+        uint64_t offset_bytes, length_bytes;
+};
+
+struct entry {
+        uint64_t blob;
+        struct entry *next; /* in its bucket */
+        struct upl_intent *intent;
+        struct upl_outcome *outcome;
+        struct page *pages; /* by offset */
+        size_t n_pages, allocated_pages;
+};
+
+struct upl_state {
+        int fd;
+        pthread_mutex_t lock; /* over all below; nothing is locked while it is held */
+        pthread_cond_t flushed;
+        uint64_t size_bytes;    /* written */
+        uint64_t flushed_bytes; /* on stable storage */
+        bool flushing;          /* a thread is in fdatasync(), without the lock */
+        int failed;             /* the error that ended all writing */
+        struct entry **buckets;
+        size_t n_buckets, n_entries;
+};
+
+void upl_intent_clear(struct upl_intent *i)
+{
+        free(i->name);
+        free(i->etag);
+        free(i->lease_id);
+        *i = (struct upl_intent){ 0 };
+}
+
+void upl_outcome_clear(struct upl_outcome *o)
+{
+        free(o->name);
+        free(o->etag);
+        *o = (struct upl_outcome){ 0 };
+}
+
+/* --- what is known, in memory --- */
+
+static size_t bucket_of(const struct upl_state *s, uint64_t blob)
+{
+        return (size_t)(blob * UINT64_C(0x9E3779B97F4A7C15) >> 20) & (s->n_buckets - 1);
+}
+
+static struct entry *find(const struct upl_state *s, uint64_t blob)
+{
+        struct entry *e = s->buckets[bucket_of(s, blob)];
+
+        while (e && e->blob != blob)
+                e = e->next;
+        return e;
+}
+
+static void rehash(struct upl_state *s)
+{
+        size_t old_n = s->n_buckets;
+        struct entry **old = s->buckets, **grown = calloc(old_n * 2, sizeof(struct entry *));
+
+        if (!grown)
+                return; /* longer chains are slower, not wrong */
+        s->buckets = grown;
+        s->n_buckets = old_n * 2;
+        for (size_t i = 0; i < old_n; i++)
+                for (struct entry *e = old[i], *next; e; e = next) {
+                        next = e->next;
+                        e->next = s->buckets[bucket_of(s, e->blob)];
+                        s->buckets[bucket_of(s, e->blob)] = e;
+                }
+        free(old);
+}
+
+static struct entry *find_or_add(struct upl_state *s, uint64_t blob)
+{
+        struct entry *e = find(s, blob);
+        size_t bucket;
+
+        if (e)
+                return e;
+        e = calloc(1, sizeof *e);
+        if (!e)
+                return NULL;
+        if (s->n_entries >= s->n_buckets)
+                rehash(s);
+        bucket = bucket_of(s, blob);
+        e->blob = blob;
+        e->next = s->buckets[bucket];
+        s->buckets[bucket] = e;
+        s->n_entries++;
+        return e;
+}
+
+static void intent_drop(struct entry *e)
+{
+        if (e->intent)
+                upl_intent_clear(e->intent);
+        free(e->intent);
+        e->intent = NULL;
+        free(e->pages);
+        e->pages = NULL;
+        e->n_pages = e->allocated_pages = 0;
+}
+
+static void entry_free(struct entry *e)
+{
+        intent_drop(e);
+        if (e->outcome)
+                upl_outcome_clear(e->outcome);
+        free(e->outcome);
+        free(e);
+}
+
+/* The first page range at or behind an offset. */
+static size_t page_slot(const struct entry *e, uint64_t offset_bytes)
+{
+        size_t low = 0, high = e->n_pages;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (e->pages[middle].offset_bytes < offset_bytes)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static int remember_page(struct upl_state *s, uint64_t blob, struct page page)
+{
+        struct entry *e = find_or_add(s, blob);
+        size_t at;
+
+        if (!e)
+                return -ENOMEM;
+        if (e->n_pages == e->allocated_pages) {
+                size_t wanted = e->allocated_pages ? e->allocated_pages * 2 : 64;
+                struct page *grown = reallocarray(e->pages, wanted, sizeof *grown);
+
+                if (!grown)
+                        return -ENOMEM;
+                e->pages = grown;
+                e->allocated_pages = wanted;
+        }
+        at = page_slot(e, page.offset_bytes);
+        memmove(&e->pages[at + 1], &e->pages[at], (e->n_pages - at) * sizeof page);
+        e->pages[at] = page;
+        e->n_pages++;
+        return 0;
+}
+
+static int copy_text(char **to, const char *from)
+{
+        *to = from ? strdup(from) : NULL;
+        return from && !*to ? -ENOMEM : 0;
+}
+
+static int copy_intent(struct upl_intent *to, const struct upl_intent *from)
+{
+        struct upl_intent copy = { .realtime_usec = from->realtime_usec };
+        int r = copy_text(&copy.name, from->name);
+
+        if (r == 0)
+                r = copy_text(&copy.etag, from->etag);
+        if (r == 0)
+                r = copy_text(&copy.lease_id, from->lease_id);
+        if (r < 0)
+                upl_intent_clear(&copy);
+        else
+                *to = copy;
+        return r;
+}
+
+static int copy_outcome(struct upl_outcome *to, const struct upl_outcome *from)
+{
+        struct upl_outcome copy = { .status = from->status, .disposition = from->disposition };
+        int r = copy_text(&copy.name, from->name);
+
+        if (r == 0)
+                r = copy_text(&copy.etag, from->etag);
+        if (r < 0)
+                upl_outcome_clear(&copy);
+        else
+                *to = copy;
+        return r;
+}
+
+static int remember_intent(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
+{
+        struct upl_intent *copy = calloc(1, sizeof *copy);
+        struct entry *e = find_or_add(s, blob);
+
+        if (!copy || !e || copy_intent(copy, intent) < 0) {
+                free(copy);
+                return -ENOMEM;
+        }
+        intent_drop(e);
+        e->intent = copy;
+        return 0;
+}
+
+static int remember_outcome(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
+{
+        struct upl_outcome *copy = calloc(1, sizeof *copy);
+        struct entry *e = find_or_add(s, blob);
+
+        if (!copy || !e || copy_outcome(copy, outcome) < 0) {
+                free(copy);
+                return -ENOMEM;
+        }
+        intent_drop(e);
+        if (e->outcome)
+                upl_outcome_clear(e->outcome);
+        free(e->outcome);
+        e->outcome = copy;
+        return 0;
+}
+
+/* --- records --- */
+
+static int add_u32(struct bth_buf *b, uint32_t v)
+{
+        uint8_t raw[4];
+
+        bth_store_le32(raw, v);
+        return bth_buf_add(b, raw, sizeof raw);
+}
+
+static int add_u64(struct bth_buf *b, uint64_t v)
+{
+        uint8_t raw[8];
+
+        bth_store_le64(raw, v);
+        return bth_buf_add(b, raw, sizeof raw);
+}
+
+static int add_text(struct bth_buf *b, const char *text)
+{
+        size_t n = text ? strlen(text) : 0;
+        int r = n < PAYLOAD_MAX ? add_u32(b, text ? (uint32_t)n : TEXT_NONE) : -ENAMETOOLONG;
+
+        return r < 0 || !text ? r : bth_buf_add(b, text, n);
+}
+
+struct cursor {
+        const uint8_t *data;
+        size_t n;
+        bool bad;
+};
+
+static uint64_t take_number(struct cursor *c, size_t bytes)
+{
+        uint64_t v;
+
+        if (c->bad || c->n < bytes) {
+                c->bad = true;
+                return 0;
+        }
+        v = bytes == 8 ? bth_load_le64(c->data) : bth_load_le32(c->data);
+        c->data += bytes;
+        c->n -= bytes;
+        return v;
+}
+
+static int take_text(struct cursor *c, char **ret_text)
+{
+        uint64_t n = take_number(c, 4);
+
+        *ret_text = NULL;
+        if (c->bad || n == TEXT_NONE)
+                return 0;
+        if (n > c->n || memchr(c->data, '\0', (size_t)n)) {
+                c->bad = true;
+                return 0;
+        }
+        *ret_text = strndup((const char *)c->data, (size_t)n);
+        c->data += n;
+        c->n -= (size_t)n;
+        return *ret_text ? 0 : -ENOMEM;
+}
+
+static int replay_intent(struct upl_state *s, uint64_t blob, struct cursor *c)
+{
+        struct upl_intent i = { .realtime_usec = take_number(c, 8) };
+        int r = take_text(c, &i.name);
+
+        if (r == 0)
+                r = take_text(c, &i.etag);
+        if (r == 0)
+                r = take_text(c, &i.lease_id);
+        if (r == 0 && (c->bad || !i.name))
+                r = -EBADMSG;
+        if (r == 0)
+                r = remember_intent(s, blob, &i);
+        upl_intent_clear(&i);
+        return r;
+}
+
+static int replay_outcome(struct upl_state *s, uint64_t blob, struct cursor *c)
+{
+        struct upl_outcome o = { 0 };
+        uint64_t status = take_number(c, 4), disposition = take_number(c, 4);
+        int r = take_text(c, &o.name);
+
+        if (r == 0)
+                r = take_text(c, &o.etag);
+        if (r == 0 && (c->bad || !o.name || status >= _BTH_BLOB_STATUS_MAX ||
+                       disposition >= _BTH_DISPOSITION_STATUS_MAX))
+                r = -EBADMSG;
+        o.status = (enum bth_blob_status)status;
+        o.disposition = (enum bth_disposition_status)disposition;
+        if (r == 0)
+                r = remember_outcome(s, blob, &o);
+        upl_outcome_clear(&o);
+        return r;
+}
+
+static int replay_record(struct upl_state *s, uint32_t kind, uint64_t blob, const uint8_t *payload,
+                         size_t n)
+{
+        struct cursor c = { payload, n, false };
+        struct page page;
+
+        switch (kind) {
+        case RECORD_INTENT:
+                return replay_intent(s, blob, &c);
+        case RECORD_OUTCOME:
+                return replay_outcome(s, blob, &c);
+        case RECORD_PAGE:
+                page.offset_bytes = take_number(&c, 8);
+                page.length_bytes = take_number(&c, 8);
+                return c.bad ? -EBADMSG : remember_page(s, blob, page);
+        default:
+                return -EBADMSG;
+        }
+}
+
+/* Reads records up to the first that is not whole. Returns where that is in `ret_end`. */
+static int replay(struct upl_state *s, uint64_t file_bytes, uint64_t *ret_end)
+{
+        uint8_t record[RECORD_HEAD_BYTES + PAYLOAD_MAX + RECORD_TAIL_BYTES];
+        uint64_t at = HEADER_BYTES;
+
+        while (bth_range_inside(at, RECORD_HEAD_BYTES + RECORD_TAIL_BYTES, file_bytes)) {
+                uint32_t n;
+                size_t whole;
+                int r = bth_pread_full(s->fd, record, RECORD_HEAD_BYTES, at);
+
+                if (r < 0)
+                        return r;
+                n = bth_load_le32(record + 4);
+                whole = RECORD_HEAD_BYTES + (size_t)n + RECORD_TAIL_BYTES;
+                if (n > PAYLOAD_MAX || !bth_range_inside(at, whole, file_bytes))
+                        break;
+                r = bth_pread_full(s->fd, record, whole, at);
+                if (r < 0)
+                        return r;
+                if (cry_crc64(at, record, whole - RECORD_TAIL_BYTES) !=
+                    bth_load_le64(record + whole - RECORD_TAIL_BYTES))
+                        break;
+                r = replay_record(s, bth_load_le32(record), bth_load_le64(record + 8),
+                                  record + RECORD_HEAD_BYTES, n);
+                if (r < 0)
+                        return r;
+                at += whole;
+        }
+        *ret_end = at;
+        return 0;
+}
+
+/* --- the file --- */
+
+static void make_header(const uint8_t *identity, uint8_t header[HEADER_BYTES])
+{
+        memset(header, 0, HEADER_BYTES);
+        memcpy(header, MAGIC, 8);
+        bth_store_le32(header + 8, UPL_STATE_VERSION);
+        memcpy(header + 16, identity, UPL_STATE_IDENTITY_BYTES);
+        bth_store_le64(header + 56, cry_crc64(0, header, 56));
+}
+
+static int check_header(const uint8_t header[HEADER_BYTES], const uint8_t *identity,
+                        struct bth_error *error)
+{
+        if (memcmp(header, MAGIC, 8) != 0 || bth_load_le64(header + 56) != cry_crc64(0, header, 56))
+                return bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
+                                     "this is no record of a transfer");
+        if (bth_load_le32(header + 8) != UPL_STATE_VERSION)
+                return bth_error_set(error, -EPROTO, BTH_REASON_UNSUPPORTED,
+                                     "the record was written by another version (%u)",
+                                     bth_load_le32(header + 8));
+        if (memcmp(header + 16, identity, UPL_STATE_IDENTITY_BYTES) != 0)
+                return bth_error_set(error, -ESTALE, BTH_REASON_VALUE_INVALID,
+                                     "the record belongs to another drive or manifest");
+        return 0;
+}
+
+static int load(struct upl_state *s, const uint8_t *identity, struct bth_error *error)
+{
+        uint8_t header[HEADER_BYTES];
+        uint64_t end = HEADER_BYTES;
+        struct stat st;
+        int r;
+
+        if (fstat(s->fd, &st) < 0)
+                return -errno;
+        if ((uint64_t)st.st_size > FILE_MAX_BYTES)
+                return bth_error_set(error, -EBADMSG, BTH_REASON_TOO_LARGE,
+                                     "the record of the transfer is larger than any can be");
+        /* A crash while the file was made leaves less than a header: nothing was intended yet. */
+        if ((uint64_t)st.st_size < HEADER_BYTES) {
+                make_header(identity, header);
+                r = bth_pwrite_full(s->fd, header, sizeof header, 0);
+        } else {
+                r = bth_pread_full(s->fd, header, sizeof header, 0);
+                if (r == 0)
+                        r = check_header(header, identity, error);
+                if (r == 0)
+                        r = replay(s, (uint64_t)st.st_size, &end);
+        }
+        if (r == 0 && ftruncate(s->fd, (off_t)end) < 0)
+                r = -errno;
+        if (r == 0 && fsync(s->fd) < 0)
+                r = -errno;
+        s->size_bytes = s->flushed_bytes = end;
+        return r;
+}
+
+int upl_state_open(int folder_fd, const char *name,
+                   const uint8_t identity[UPL_STATE_IDENTITY_BYTES], struct upl_state **ret_state,
+                   struct bth_error *error)
+{
+        struct upl_state *s = calloc(1, sizeof *s);
+        int r = 0;
+
+        bth_error_at(error, name, 0, BTH_ERROR_NO_OFFSET);
+        if (!s)
+                return -ENOMEM;
+        s->n_buckets = BUCKETS_FIRST;
+        s->buckets = calloc(s->n_buckets, sizeof(struct entry *));
+        s->fd = openat(folder_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (s->fd < 0)
+                r = bth_error_set(error, -errno, BTH_REASON_FILE_UNWRITABLE,
+                                  "the record of the transfer cannot be opened: %s",
+                                  bth_strerror(-errno));
+        else if (!s->buckets || pthread_mutex_init(&s->lock, NULL) != 0)
+                r = -ENOMEM;
+        else if (pthread_cond_init(&s->flushed, NULL) != 0) {
+                (void)pthread_mutex_destroy(&s->lock);
+                r = -ENOMEM;
+        }
+        if (r < 0) {
+                (void)bth_close(s->fd);
+                free(s->buckets);
+                free(s);
+                return r;
+        }
+        if (flock(s->fd, LOCK_EX | LOCK_NB) < 0)
+                r = bth_error_set(error, -EBUSY, BTH_REASON_DEVICE_BUSY,
+                                  "another worker transfers this drive");
+        if (r == 0)
+                r = load(s, identity, error);
+        if (r == 0 && fsync(folder_fd) < 0)
+                r = -errno;
+        if (r < 0)
+                (void)upl_state_free(s);
+        else
+                *ret_state = s;
+        return r;
+}
+
+struct upl_state *upl_state_free(struct upl_state *s)
+{
+        if (!s)
+                return NULL;
+        for (size_t i = 0; i < s->n_buckets; i++)
+                for (struct entry *e = s->buckets[i], *next; e; e = next) {
+                        next = e->next;
+                        entry_free(e);
+                }
+        free(s->buckets);
+        (void)pthread_cond_destroy(&s->flushed);
+        (void)pthread_mutex_destroy(&s->lock);
+        (void)bth_close(s->fd);
+        free(s);
+        return NULL;
+}
+
+/* Appends one record, with the lock held. */
+static int append(struct upl_state *s, enum record_kind kind, uint64_t blob,
+                  const struct bth_buf *payload)
+{
+        _cleanup_buf_ struct bth_buf record = BTH_BUF_INIT;
+        int r;
+
+        if (s->failed < 0)
+                return s->failed;
+        if (payload->length > PAYLOAD_MAX)
+                return -ENAMETOOLONG;
+        r = add_u32(&record, kind);
+        if (r == 0)
+                r = add_u32(&record, (uint32_t)payload->length);
+        if (r == 0)
+                r = add_u64(&record, blob);
+        if (r == 0)
+                r = bth_buf_add(&record, payload->data, payload->length);
+        /* The place goes into the checksum, so that an old record elsewhere is none. */
+        if (r == 0)
+                r = add_u64(&record, cry_crc64(s->size_bytes, record.data, record.length));
+        if (r < 0)
+                return r;
+        r = bth_pwrite_full(s->fd, record.data, record.length, s->size_bytes);
+        if (r < 0) {
+                s->failed = r;
+                return r;
+        }
+        s->size_bytes += record.length;
+        return 0;
+}
+
+/* Waits until everything up to `end` is on stable storage: one thread flushes for all that wait.
+ * Called and left with the lock held. */
+static int flush_up_to(struct upl_state *s, uint64_t end)
+{
+        while (s->flushed_bytes < end && s->failed == 0) {
+                uint64_t size = s->size_bytes;
+                int r;
+
+                if (s->flushing) {
+                        (void)pthread_cond_wait(&s->flushed, &s->lock);
+                        continue;
+                }
+                s->flushing = true;
+                (void)pthread_mutex_unlock(&s->lock);
+                r = fdatasync(s->fd) < 0 ? -errno : 0;
+                (void)pthread_mutex_lock(&s->lock);
+                s->flushing = false;
+                if (r < 0)
+                        s->failed = r; /* the kernel may have dropped what was not written */
+                else
+                        s->flushed_bytes = MAX(s->flushed_bytes, size);
+                (void)pthread_cond_broadcast(&s->flushed);
+        }
+        return s->failed;
+}
+
+int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
+{
+        _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
+        int r = add_u64(&payload, intent->realtime_usec);
+
+        if (r == 0)
+                r = add_text(&payload, intent->name);
+        if (r == 0)
+                r = add_text(&payload, intent->etag);
+        if (r == 0)
+                r = add_text(&payload, intent->lease_id);
+        if (r < 0)
+                return r;
+        (void)pthread_mutex_lock(&s->lock);
+        r = append(s, RECORD_INTENT, blob, &payload);
+        if (r == 0)
+                r = remember_intent(s, blob, intent);
+        if (r == 0)
+                r = flush_up_to(s, s->size_bytes);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
+{
+        _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
+        int r = add_u32(&payload, (uint32_t)outcome->status);
+
+        if (r == 0)
+                r = add_u32(&payload, (uint32_t)outcome->disposition);
+        if (r == 0)
+                r = add_text(&payload, outcome->name);
+        if (r == 0)
+                r = add_text(&payload, outcome->etag);
+        if (r < 0)
+                return r;
+        (void)pthread_mutex_lock(&s->lock);
+        r = append(s, RECORD_OUTCOME, blob, &payload);
+        if (r == 0)
+                r = remember_outcome(s, blob, outcome);
+        if (r == 0)
+                r = flush_up_to(s, s->size_bytes);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int upl_state_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes, uint64_t length_bytes)
+{
+        _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
+        int r = add_u64(&payload, offset_bytes);
+
+        if (r == 0)
+                r = add_u64(&payload, length_bytes);
+        if (r < 0)
+                return r;
+        (void)pthread_mutex_lock(&s->lock);
+        r = append(s, RECORD_PAGE, blob, &payload);
+        if (r == 0)
+                r = remember_page(s, blob, (struct page){ offset_bytes, length_bytes });
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int upl_state_get_intent(struct upl_state *s, uint64_t blob, struct upl_intent *ret_intent)
+{
+        const struct entry *e;
+        int r = -ENOENT;
+
+        (void)pthread_mutex_lock(&s->lock);
+        e = find(s, blob);
+        if (e && e->intent)
+                r = copy_intent(ret_intent, e->intent);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int upl_state_get_outcome(struct upl_state *s, uint64_t blob, struct upl_outcome *ret_outcome)
+{
+        const struct entry *e;
+        int r = -ENOENT;
+
+        (void)pthread_mutex_lock(&s->lock);
+        e = find(s, blob);
+        if (e && e->outcome)
+                r = copy_outcome(ret_outcome, e->outcome);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+bool upl_state_has_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes,
+                        uint64_t length_bytes)
+{
+        const struct entry *e;
+        bool has = false;
+
+        (void)pthread_mutex_lock(&s->lock);
+        e = find(s, blob);
+        if (e) {
+                size_t at = page_slot(e, offset_bytes);
+
+                has = at < e->n_pages && e->pages[at].offset_bytes == offset_bytes &&
+                      e->pages[at].length_bytes == length_bytes;
+        }
+        (void)pthread_mutex_unlock(&s->lock);
+        return has;
+}
