@@ -76,6 +76,7 @@ struct reading {
         const struct med_findings *findings;
         struct bth_error *error;
         size_t n_allocated;
+        bool transcoded; /* the text was UTF-16, so what XML declares of it is no longer true */
 };
 
 static int too_much(struct reading *r, const char *what)
@@ -143,7 +144,7 @@ static int add_field(struct reading *r, struct med_journal_field f)
                 r->n_allocated = grown;
         }
         f.known = bth_starts_with(f.key, "Berth");
-        f.secret = looks_secret(f.key);
+        f.secret = f.key[0] == '\0' || looks_secret(f.key); /* a stray line may be anything */
         for (size_t i = 0; i < ARRAY_SIZE(vocabulary); i++)
                 if (strcmp(f.key, vocabulary[i].key) == 0) {
                         f.known = true;
@@ -159,12 +160,10 @@ static int add_field(struct reading *r, struct med_journal_field f)
 /* Collects the children of one <Drive>. */
 struct drive_reader {
         struct reading *reading;
-        const char *element; /* the child under way, or NULL */
         struct bth_buf text; /* wiped, it may be the key */
         struct med_journal_drive drive;
         uint64_t line_offset; /* of the XML in the journal */
         bool inside;
-        bool any_element;
         int depth;
 };
 
@@ -189,7 +188,6 @@ static int on_drive_start(void *userdata, const char *name, const struct med_xml
 {
         struct drive_reader *d = userdata;
 
-        d->any_element = true;
         if (!d->inside) {
                 if (strcmp(name, "Drive") != 0)
                         return 0;
@@ -198,10 +196,8 @@ static int on_drive_start(void *userdata, const char *name, const struct med_xml
                 d->drive.line = line + d->line_offset;
                 return 0;
         }
-        if (d->depth++ == 0) {
-                d->element = name;
+        if (d->depth++ == 0)
                 wipe_text(d);
-        }
         return 0;
 }
 
@@ -388,6 +384,15 @@ static int on_drive_end(void *userdata, const char *name, uint64_t line)
         return --d->depth == 0 ? take_element(d, name) : 0;
 }
 
+/* Windows likes to save XML as UTF-16 and to declare so; by now the text is UTF-8. Returns the
+ * length of the declaration, or 0. */
+static size_t declaration_length(const char *text, size_t n)
+{
+        const char *end = n > 6 && memcmp(text, "<?xml ", 6) == 0 ? memmem(text, n, "?>", 2) : NULL;
+
+        return end ? (size_t)(end + 2 - text) : 0;
+}
+
 /* Reads every <Drive> of an XML text. `first_line` is where the text begins in the journal, from 1.
  */
 static int read_drives(struct reading *r, const char *text, size_t n, uint64_t first_line,
@@ -406,6 +411,14 @@ static int read_drives(struct reading *r, const char *text, size_t n, uint64_t f
                 d.line_offset += *text == '\n';
                 text++;
                 n--;
+        }
+        if (r->transcoded) {
+                const size_t skip = declaration_length(text, n);
+
+                for (size_t i = 0; i < skip; i++)
+                        d.line_offset += text[i] == '\n';
+                for (text += skip, n -= skip; n > 0 && strchr(" \t\r\n", *text); text++, n--)
+                        d.line_offset += *text == '\n';
         }
         result = med_xml_parse(text, n, &handler, &d, r->findings ? r->findings->object : NULL,
                                MED_XML_DOCUMENT, error);
@@ -427,8 +440,16 @@ struct record_reader {
         bool open;      /* inside a record */
         uint64_t record_line;
         size_t first_field; /* of the record, in j->fields */
-        const char *activity;
+        const char *type;   /* of the record; "" */
 };
+
+static const char record_begin[] = "[BeginUpdateRecord]";
+
+static bool begins_record(const char *line, size_t n)
+{
+        return n >= sizeof record_begin - 1 &&
+               memcmp(line, record_begin, sizeof record_begin - 1) == 0;
+}
 
 /* Takes the next line; cuts its end off. Returns NULL at the end. */
 static char *take_line(struct record_reader *t, size_t *ret_n, char **ret_next)
@@ -459,13 +480,19 @@ static bool is_marker(const char *line, size_t n, const char *marker)
 }
 
 /* The raw lines between [BeginValue] and [EndValue]. `first` is text behind [BeginValue], kept as
- * first line. Returns 1, or 0 when the file ends inside. */
+ * first line. Returns 1; 0 when the file ends inside; -ENODATA when a record begins inside, which
+ * is then the next line: a crash cut the block off, and the tool went on behind it. */
 static int take_block(struct record_reader *t, char *first, char **ret_value, size_t *ret_n)
 {
         char *start = first, *line, *next;
         size_t n;
 
         while ((line = take_line(t, &n, &next))) {
+                if (begins_record(line, n)) {
+                        t->at = line;
+                        t->line--;
+                        return -ENODATA;
+                }
                 if (!is_marker(line, n, "[EndValue]"))
                         continue;
                 *ret_value = start;
@@ -495,6 +522,25 @@ static int take_drive_state(struct record_reader *t, const char *value, size_t n
         return 0;
 }
 
+/* A line that is neither key nor marker is kept without a key (spec 1.9, 3). Returns 1, -ENOMEM. */
+static int take_stray(struct record_reader *t, char *line, size_t n)
+{
+        const struct med_journal_field f = { .record = t->type,
+                                             .activity = "",
+                                             .key = "",
+                                             .value = line,
+                                             .value_length = n,
+                                             .line = t->line };
+        int r;
+
+        line[n] = '\0';
+        med_find(t->reading->findings, MED_SEVERITY_WARNING, "journal-stray-line", t->line, NULL,
+                 "compare with the original journal",
+                 "a line that is neither a key nor a marker has no effect");
+        r = add_field(t->reading, f);
+        return r < 0 ? r : 1;
+}
+
 /* A line inside a record. Returns 1, 0 when the file ends inside a block, or negative errno. */
 static int take_field(struct record_reader *t, char *line, size_t n)
 {
@@ -506,12 +552,8 @@ static int take_field(struct record_reader *t, char *line, size_t n)
 
         if (n == 0)
                 return 1;
-        if (!colon || colon == line || colon - line > KEY_MAX_BYTES) {
-                med_find(t->reading->findings, MED_SEVERITY_WARNING, "journal-stray-line", t->line,
-                         NULL, "compare with the original journal",
-                         "a line that is neither a key nor a marker is left out");
-                return 1;
-        }
+        if (!colon || colon == line || colon - line > KEY_MAX_BYTES)
+                return take_stray(t, line, n);
         value = colon + 1;
         length = n - (size_t)(value - line);
         while (length > 0 && (*value == ' ' || *value == '\t')) {
@@ -523,7 +565,15 @@ static int take_field(struct record_reader *t, char *line, size_t n)
                 bool same_line = length > sizeof begin - 1;
 
                 f.line += !same_line;
-                if (!take_block(t, same_line ? value + sizeof begin - 1 : t->at, &value, &length))
+                r = take_block(t, same_line ? value + sizeof begin - 1 : t->at, &value, &length);
+                if (r == -ENODATA) {
+                        med_find(t->reading->findings, MED_SEVERITY_WARNING,
+                                 "journal-value-not-ended", f.line, NULL,
+                                 "compare with the original journal",
+                                 "a record begins before a value has ended, which is left out");
+                        return 1;
+                }
+                if (r == 0)
                         return 0;
         } else {
                 value[length] = '\0';
@@ -532,7 +582,8 @@ static int take_field(struct record_reader *t, char *line, size_t n)
         f.key = line;
         f.value = value;
         f.value_length = length;
-        f.activity = t->activity;
+        f.record = t->type;
+        f.activity = "";
         r = add_field(t->reading, f);
         return r < 0 ? r : 1;
 }
@@ -556,7 +607,7 @@ static int close_record(struct record_reader *t)
                         r = take_drive_state(t, f->value, f->value_length, f->line);
                 else if (strcmp(f->key, "VocabularyVersion") == 0)
                         r = set_copy(&j->vocabulary, f->value, f->value_length);
-                else if (!f->known)
+                else if (!f->known && f->key[0] != '\0')
                         med_find(t->reading->findings, MED_SEVERITY_WARNING, "journal-unknown-key",
                                  f->line, NULL, "nothing: it is kept and has no effect",
                                  "the key '%s' is not in the public vocabulary", f->key);
@@ -574,11 +625,28 @@ static void drop_record(struct record_reader *t)
                  "the last record is not complete and is left out");
 }
 
+/* "[BeginUpdateRecord][2031/04/09 07:15:02.118][Type:ActivityRecord]" -> the type, cut out of the
+ * line; "" when it names none. An unknown type is kept and told. */
+static const char *take_type(struct record_reader *t, char *line, size_t n)
+{
+        static const char tag[] = "[Type:";
+        char *start = memmem(line, n, tag, sizeof tag - 1), *end;
+
+        if (start)
+                start += sizeof tag - 1;
+        end = start ? memchr(start, ']', n - (size_t)(start - line)) : NULL;
+        if (end)
+                *end = '\0';
+        if (!end || (strcmp(start, "ActivityRecord") != 0 && strcmp(start, "NewJournalFile") != 0))
+                med_find(t->reading->findings, MED_SEVERITY_WARNING, "journal-unknown-record",
+                         t->line, NULL, "nothing: it is read like any other",
+                         "the record type '%s' is not in the public vocabulary", end ? start : "");
+        return end ? start : "";
+}
+
 static int take_record_line(struct record_reader *t, char *line, size_t n)
 {
-        static const char begin[] = "[BeginUpdateRecord]";
-
-        if (n >= sizeof begin - 1 && memcmp(line, begin, sizeof begin - 1) == 0) {
+        if (begins_record(line, n)) {
                 int r = 0;
 
                 if (t->open) {
@@ -591,7 +659,7 @@ static int take_record_line(struct record_reader *t, char *line, size_t n)
                 t->open = true;
                 t->record_line = t->line;
                 t->first_field = t->reading->j->n_fields;
-                t->activity = "";
+                t->type = take_type(t, line, n);
                 return r < 0 ? r : 1;
         }
         if (is_marker(line, n, "[EndUpdateRecord]")) {
@@ -626,7 +694,7 @@ static int read_records(struct reading *reading, char *text, size_t n)
  * --------------------------------------------------------------------------------------- */
 
 /* UTF-8 text in locked memory, whatever Unicode encoding the file has. */
-static int decode(const uint8_t *data, size_t n, struct bth_secret **ret_text,
+static int decode(const uint8_t *data, size_t n, struct bth_secret **ret_text, bool *ret_transcoded,
                   struct bth_error *error)
 {
         _cleanup_(bth_secret_freep) struct bth_secret *text = NULL;
@@ -638,6 +706,12 @@ static int decode(const uint8_t *data, size_t n, struct bth_secret **ret_text,
                 const size_t units = (n - 2) / 2;
                 _cleanup_(bth_secret_freep) struct bth_secret *swapped = NULL;
 
+                if (BTH_UTF8_MAX_FROM_UTF16(units) > MED_JOURNAL_MAX_BYTES)
+                        return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
+                                             "the journal may have %zu bytes as UTF-8; at most "
+                                             "%zu are read",
+                                             (size_t)BTH_UTF8_MAX_FROM_UTF16(units),
+                                             MED_JOURNAL_MAX_BYTES);
                 r = bth_secret_new(MAX(units * 2, (size_t)1), &swapped);
                 if (r < 0)
                         return r;
@@ -668,6 +742,7 @@ static int decode(const uint8_t *data, size_t n, struct bth_secret **ret_text,
             memchr(text->data, '\0', text->length_bytes))
                 return bth_error_set(error, -EILSEQ, BTH_REASON_NOT_TEXT,
                                      "the journal is neither UTF-8 nor UTF-16 text");
+        *ret_transcoded = n >= 2 && (data[0] == 0xff || data[0] == 0xfe);
         *ret_text = take_ptr(text);
         return 0;
 }
@@ -720,7 +795,7 @@ int med_journal_parse(const void *data, size_t n, const struct med_findings *fin
         if (!j)
                 return -ENOMEM;
         reading.j = j;
-        r = decode(data, n, &j->text, error);
+        r = decode(data, n, &j->text, &reading.transcoded, error);
         if (r < 0)
                 return r;
         text = (const char *)j->text->data;

@@ -20,7 +20,7 @@ static bool value_is_writable(const struct med_journal_value *v)
         if (!bth_utf8_valid(v->value, strlen(v->value)))
                 return false;
         if (v->block)
-                return !strstr(v->value, "[EndValue]");
+                return !strstr(v->value, "[EndValue]") && !strstr(v->value, "[BeginUpdateRecord]");
         return !strpbrk(v->value, "\r\n") && !bth_starts_with(v->value, "[BeginValue]") &&
                v->value[0] != ' ' && v->value[0] != '\t';
 }
@@ -143,8 +143,11 @@ static size_t whole_length(const char *text, size_t n)
         const char *found = NULL, *p = text;
 
         while ((p = memmem(p, n - (size_t)(p - text), end, sizeof end - 1))) {
+                const bool own_line = p == text || p[-1] == '\n';
+
                 p += sizeof end - 1;
-                found = p;
+                if (own_line) /* a value may have the words, too */
+                        found = p;
         }
         if (!found)
                 return 0;
@@ -157,6 +160,20 @@ static bool is_utf16(const struct bth_secret *text)
 {
         return text->length_bytes >= 2 &&
                (memcmp(text->data, "\xff\xfe", 2) == 0 || memcmp(text->data, "\xfe\xff", 2) == 0);
+}
+
+/* Is it a journal, or as much of one as a crash left? Another file, named by mistake, must not be
+ * cut to nothing. */
+static bool is_journal(const struct bth_secret *text)
+{
+        static const char begin[] = "[BeginUpdateRecord]";
+        const char *p = (const char *)text->data, *end = p + text->length_bytes;
+
+        if (end - p >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+                p += 3;
+        while (p < end && strchr(" \t\r\n", *p))
+                p++;
+        return memcmp(p, begin, MIN((size_t)(end - p), sizeof begin - 1)) == 0;
 }
 
 /* Makes the file end with a whole record; adds to `out` what must stand in front of new ones. */
@@ -172,6 +189,8 @@ static int prepare_end(struct bth_buf *out, int fd, uint64_t realtime_usec)
         if (text) {
                 if (is_utf16(text))
                         return -ENOTSUP;
+                if (!is_journal(text))
+                        return -EBADMSG;
                 length = text->length_bytes;
                 whole = whole_length((const char *)text->data, length);
         }
@@ -180,6 +199,19 @@ static int prepare_end(struct bth_buf *out, int fd, uint64_t realtime_usec)
         if (whole == 0)
                 return med_journal_write_record(out, realtime_usec, NULL, &version, 1);
         return text->data[whole - 1] == '\n' ? 0 : bth_buf_add_string(out, "\r\n");
+}
+
+/* A new file is durable only when its folder is. Returns 0 or -errno. */
+static int sync_folder(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        _cleanup_free_ char *folder =
+                slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+        _cleanup_close_ int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+
+        if (!folder)
+                return -ENOMEM;
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
 int med_journal_append(const char *path, const struct bth_buf *records, uint64_t realtime_usec,
@@ -198,10 +230,19 @@ int med_journal_append(const char *path, const struct bth_buf *records, uint64_t
                 r = bth_write_full(fd, text.data, text.length);
         if (r == 0 && fsync(fd) < 0)
                 r = -errno;
+        if (r == 0)
+                r = sync_folder(path);
         bth_wipe(text.data, text.allocated);
         bth_buf_clear(&text);
-        if (r < 0) {
+        if (r < 0)
                 bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        if (r == -EBADMSG) {
+                (void)bth_error_set(error, r, BTH_REASON_NOT_A_JOURNAL,
+                                    "the file is no journal and was left as it is");
+                bth_error_advise(error, "name a new file, or the journal of this set of drives");
+                return r;
+        }
+        if (r < 0) {
                 return bth_error_set(
                         error, r, r == -ENOSPC ? BTH_REASON_DISK_FULL : BTH_REASON_FILE_UNWRITABLE,
                         "the journal cannot be written: %s", bth_strerror(r));

@@ -41,9 +41,10 @@ struct med_journal_drive {
 };
 
 struct med_journal_field {
+        const char *record;   /* type of the record, "ActivityRecord"; "" when it names none */
         const char *activity; /* "" outside an activity */
-        const char *key;
-        const char *value; /* NUL-terminated; secret when `secret` is set: do not print */
+        const char *key;      /* "" for a stray line, whose text is the value */
+        const char *value;    /* NUL-terminated; secret when `secret` is set: do not print */
         size_t value_length;
         uint64_t line;
         bool secret;
@@ -106,7 +107,8 @@ int med_journal_write_drive(struct bth_buf *out, uint64_t realtime_usec,
                             const struct med_journal_drive *d) _must_check_;
 
 /* Appends records to a journal file so that they are durable when this returns; creates it with
- * mode 0600 and a NewJournalFile record. A record that a crash cut off is ended first, so readers
- * drop only it. Returns 0 or -errno with the file named. */
+ * mode 0600 and a NewJournalFile record. What a crash left of a last record is cut off first, as
+ * readers drop it. Returns 0; -EBADMSG with BTH_REASON_NOT_A_JOURNAL for a file of another kind,
+ * -ENOTSUP for one in UTF-16, both untouched; or -errno with the file named. */
 int med_journal_append(const char *path, const struct bth_buf *records, uint64_t realtime_usec,
                        struct bth_error *error) _must_check_;

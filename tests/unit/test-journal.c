@@ -174,6 +174,12 @@ static void test_tolerance(void **state)
 
         assert_string_equal(j->fields[0].value, "a:b:c");
         assert_string_equal(j->fields[1].value, "");
+        assert_string_equal(j->fields[0].record, "Strange");
+        assert_non_null(strstr(h.names, "journal-unknown-record:1 "));
+        assert_int_equal(j->fields[2].line, 4); /* the stray line is kept, and not to be printed */
+        assert_string_equal(j->fields[2].key, "");
+        assert_string_equal(j->fields[2].value, "no colon here");
+        assert_true(j->fields[2].secret);
         assert_string_equal(med_journal_get(j, "", "Block"), "first\nsecond");
         assert_string_equal(med_journal_get(j, "A", "K"), "1");
         assert_true(j->cut_off);
@@ -280,6 +286,155 @@ static void test_broken_drive_state(void **state)
         assert_int_equal(j->n_drives, 0);
 }
 
+/* The tool crashed inside a block, and was run again: the drive behind it is not lost. */
+static void test_block_cut_off(void **state)
+{
+        static const char text[] = "[BeginUpdateRecord][x][Type:ActivityRecord]\n"
+                                   "ActivityId: DriveInfo\n"
+                                   "SaveCommandOutput: Completed\n"
+                                   "DriveState: [BeginValue]\n"
+                                   "<Drive>\n" /* 5 */
+                                   "[BeginUpdateRecord][x][Type:ActivityRecord]\n"
+                                   "ActivityId: DriveInfo\n"
+                                   "DriveState: [BeginValue]\n"
+                                   "<Drive>\n<DriveId>A</DriveId>\n</Drive>\n"
+                                   "[EndValue]\n"
+                                   "[EndUpdateRecord]\n";
+        struct heard h;
+        _cleanup_(med_journal_freep) struct med_journal *j = parse(text, sizeof text - 1, &h);
+
+        assert_non_null(strstr(h.names, "journal-value-not-ended:5 "));
+        assert_non_null(strstr(h.names, "journal-record-not-ended:1 "));
+        assert_int_equal(j->n_drives, 1);
+        assert_int_equal(j->drives[0].line, 9);
+        assert_string_equal(med_journal_get(j, "DriveInfo", "SaveCommandOutput"), "Completed");
+        assert_false(j->cut_off);
+}
+
+/* Windows saves XML as UTF-16 and declares it so. */
+static void test_declared_utf16(void **state)
+{
+        static const char text[] = "<?xml version=\"1.0\" encoding=\"utf-16\"?>\r\n"
+                                   "<Drive>\r\n<DriveId>A</DriveId></Drive>";
+        uint8_t wide[2 + 2 * (sizeof text - 1)] = { 0xff, 0xfe };
+        struct heard h;
+        _cleanup_(med_journal_freep) struct med_journal *j = NULL;
+
+        for (size_t i = 0; i < sizeof text - 1; i++) {
+                wide[2 + 2 * i] = (uint8_t)text[i];
+                wide[3 + 2 * i] = 0;
+        }
+        j = parse(wide, sizeof wide, &h);
+        assert_true(j->is_xml);
+        assert_int_equal(j->n_drives, 1);
+        assert_string_equal(j->drives[0].drive_id, "A");
+        assert_int_equal(j->drives[0].line, 2);
+}
+
+/* Every complaint tells its file, its line and what to do. */
+static void test_complaints_are_whole(void **state)
+{
+        static const char text[] =
+                "[BeginUpdateRecord][x][Type:?]\n"
+                "stray\n"
+                "Odd: 1\n"
+                "[EndUpdateRecord]\n"
+                "[BeginUpdateRecord][x][Type:ActivityRecord]\n"
+                "ActivityId: DriveInfo\n"
+                "DriveState: [BeginValue]\n"
+                "<D><Drive><DriveId>A B</DriveId><BitLockerKey>***</BitLockerKey>"
+                "<ManifestHash>zz</ManifestHash></Drive>\n"
+                "<Drive><DriveId/></Drive></D>\n"
+                "[EndValue]\n"
+                "[EndUpdateRecord]\n";
+        struct heard h;
+        _cleanup_(med_journal_freep) struct med_journal *j = parse(text, sizeof text - 1, &h);
+        char *rest = h.texts, *line;
+
+        assert_string_equal(h.names, "journal-unknown-record:1 journal-stray-line:2 "
+                                     "journal-unknown-key:3 drive-id-blanks:8 "
+                                     "bitlocker-key-redacted:8 manifest-hash-form:8 "
+                                     "drive-id-missing:9 manifest-file-missing:8 ");
+        assert_int_equal(h.n, 8);
+        while ((line = strsep(&rest, "\n")) && *line) {
+                const char *advice = strstr(line, ". ");
+
+                assert_int_equal(strncmp(line, "j.jrn:", 6), 0);
+                assert_non_null(advice);
+                assert_true(advice[2] != '.' && advice[2] != '[');
+        }
+}
+
+/* 15 MiB of the same drive, and of keys without end. */
+static void test_hostile_sizes(void **state)
+{
+        static const char record[] = "[BeginUpdateRecord][][Type:ActivityRecord]\n"
+                                     "DriveState: <Drive><DriveId>A</DriveId></Drive>\n"
+                                     "[EndUpdateRecord]\n";
+        _cleanup_free_ char *text = malloc(MED_JOURNAL_MAX_BYTES + 1);
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_journal *j = NULL;
+        size_t n = 0;
+
+        assert_non_null(text);
+        memset(text, 'x', MED_JOURNAL_MAX_BYTES + 1);
+        assert_int_equal(med_journal_parse(text, MED_JOURNAL_MAX_BYTES + 1, NULL, &j, &e), -EFBIG);
+        assert_int_equal(e.reason, BTH_REASON_TOO_LARGE);
+        memcpy(text, "\xff\xfe", 2); /* as UTF-8 it would not fit */
+        assert_int_equal(med_journal_parse(text, MED_JOURNAL_MAX_BYTES, NULL, &j, &e), -EFBIG);
+        n = (size_t)snprintf(text, 64, "[BeginUpdateRecord][][Type:ActivityRecord]\n");
+        for (size_t i = 0; i <= MED_JOURNAL_MAX_FIELDS; i++)
+                n += (size_t)snprintf(text + n, 8, "k:v\n");
+        assert_int_equal(med_journal_parse(text, n, NULL, &j, &e), -EBADMSG);
+        assert_int_equal(e.reason, BTH_REASON_LIMIT_EXCEEDED);
+        for (n = 0; n + sizeof record < MED_JOURNAL_MAX_BYTES; n += sizeof record - 1)
+                memcpy(text + n, record, sizeof record - 1);
+        assert_int_equal(med_journal_parse(text, n, NULL, &j, &e), 0);
+        assert_int_equal(j->n_drives, 1);
+        j = med_journal_free(j);
+}
+
+/* A file of another kind, named by mistake, is left as it is; so is a journal in UTF-16. */
+static void test_append_spares_others(void **state)
+{
+        static const struct {
+                const char *text;
+                size_t n;
+                int result;
+        } cases[] = {
+                { "important\n", 10, -EBADMSG },
+                { "<Drive/>", 8, -EBADMSG },
+                { "\xff\xfe[\0B\0", 6, -ENOTSUP },
+                { "[BeginUpd", 9, 0 }, /* a crash in the first record */
+                { "[BeginUpdateRecord][x][Type:A]\r\nK: [EndUpdateRecord]\r\nL:", 56, 0 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char path[] = "/tmp/berth-journal-XXXXXX";
+                int fd = mkstemp(path);
+                _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+                _cleanup_free_ char *after = NULL;
+                struct bth_error e = BTH_ERROR_INIT;
+                size_t n;
+
+                assert_true(fd >= 0);
+                assert_int_equal(bth_write_full(fd, cases[i].text, cases[i].n), 0);
+                close(fd);
+                assert_int_equal(med_journal_write_record(&b, 0, "BerthSession", NULL, 0), 0);
+                assert_int_equal(med_journal_append(path, &b, 0, &e), cases[i].result);
+                assert_int_equal(bth_read_file(path, 4096, &after, &n), 0);
+                if (cases[i].result < 0) {
+                        assert_int_equal(n, cases[i].n);
+                        assert_memory_equal(after, cases[i].text, n);
+                        assert_string_equal(e.object, path);
+                } else {
+                        assert_null(memmem(after, n, "K:", 2));
+                        assert_non_null(memmem(after, n, "NewJournalFile", 14));
+                }
+                assert_int_equal(unlink(path), 0);
+        }
+}
+
 /* Random records, written, cut anywhere, appended to: whole records always come back. */
 static void test_round_trip(void **state)
 {
@@ -327,6 +482,7 @@ static void test_not_writable(void **state)
                 { "a", " x", false },
                 { "a", "x\n[EndValue]\n", true },
                 { "a", "[BeginValue]", false },
+                { "a", "x\n[BeginUpdateRecord]\n", true },
         };
         _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
 
@@ -348,6 +504,11 @@ int main(void)
                 cmocka_unit_test(test_secrets_stay_inside),
                 cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_broken_drive_state),
+                cmocka_unit_test(test_block_cut_off),
+                cmocka_unit_test(test_declared_utf16),
+                cmocka_unit_test(test_complaints_are_whole),
+                cmocka_unit_test(test_hostile_sizes),
+                cmocka_unit_test(test_append_spares_others),
                 cmocka_unit_test(test_round_trip),
                 cmocka_unit_test(test_not_writable),
         };
