@@ -61,6 +61,11 @@ static int read_attributes(struct reading *r, const struct med_xml_attributes *a
                                 return -ENOMEM;
                 } else if (bth_ascii_casecmp(name, "IncludeSnapshots") == 0) {
                         r->now.no_snapshots = n == 5 && strncasecmp(value, "false", 5) == 0;
+                        if (!r->now.no_snapshots && (n != 4 || strncasecmp(value, "true", 4) != 0))
+                                med_find(r->findings, MED_SEVERITY_WARNING, "bloblist-value", line,
+                                         NULL, "write true or false",
+                                         "IncludeSnapshots='%.*s' is taken to be true",
+                                         (int)MIN(n, (size_t)64), value);
                 } else {
                         med_find(r->findings, MED_SEVERITY_WARNING, "bloblist-unknown-attribute",
                                  line, NULL, "nothing: it has no effect",

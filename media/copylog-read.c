@@ -219,6 +219,7 @@ static int start_top(struct med_log_reader *r, const char *name, const struct me
                      uint64_t line, enum place *ret)
 {
         int f = 0;
+        size_t n;
 
         r->any = true;
         if (strcmp(name, "DriveLog") == 0) {
@@ -241,7 +242,7 @@ static int start_top(struct med_log_reader *r, const char *name, const struct me
                 r->summary.generation = MED_LOG_L3;
                 return 0;
         }
-        if (strcmp(name, "File") == 0) {
+        if (strcmp(name, "File") == 0 && attribute(a, "CloudFormat", &n)) {
                 *ret = PLACE_ENTRY;
                 r->summary.generation = MED_LOG_L3_VERBOSE;
                 return start_l3_file(r, a, line);
@@ -592,4 +593,22 @@ int med_log_finish(struct med_log_reader *r, struct med_log_summary *ret_summary
         *ret_summary = r->summary;
         r->summary = (struct med_log_summary){ 0 };
         return 0;
+}
+
+int med_log_entry_renamed_to(const struct med_log_entry *e, char **ret_name)
+{
+        static const char before[] = "renamed to:", behind[] = ":from:";
+        const char *start = e->error_message ? strstr(e->error_message, before) : NULL, *end;
+
+        if (!start)
+                return -ENOENT;
+        start += sizeof before - 1;
+        start += strspn(start, " ");
+        end = strstr(start, behind);
+        while (end && end > start && end[-1] == ' ')
+                end--;
+        if (!end || end == start)
+                return -ENOENT;
+        *ret_name = strndup(start, (size_t)(end - start));
+        return *ret_name ? 0 : -ENOMEM;
 }

@@ -25,9 +25,24 @@ static void put(struct med_log_writer *w, const char *text)
                 w->failed = bth_buf_add_string(&w->text, text);
 }
 
+/* XML has no way to write these, not even as references. */
+static bool not_in_xml(char c)
+{
+        return (unsigned char)c < 0x20 && !strchr("\t\r\n", c);
+}
+
+static bool xml_can_hold(const char *text)
+{
+        for (const char *p = text; *p; p++)
+                if (not_in_xml(*p))
+                        return false;
+        return bth_utf8_valid(text, strlen(text)) && !strstr(text, "\xef\xbf\xbe") &&
+               !strstr(text, "\xef\xbf\xbf"); /* U+FFFE, U+FFFF */
+}
+
 static void put_xml(struct med_log_writer *w, const char *text)
 {
-        if (w->failed == 0 && !bth_utf8_valid(text, strlen(text)))
+        if (w->failed == 0 && !xml_can_hold(text))
                 w->failed = -EINVAL;
         if (w->failed == 0)
                 w->failed = bth_buf_add_xml(&w->text, text);
@@ -211,6 +226,25 @@ static void put_l3_verbose(struct med_log_writer *w, const struct med_log_entry 
         put(w, ">\n</File>\n");
 }
 
+/* A server's words must not spoil the log. Text that is not UTF-8 keeps only its ASCII. */
+static void put_message(struct med_log_writer *w, const char *message)
+{
+        _cleanup_free_ char *text = message ? strdup(message) : NULL;
+
+        if (message && !text)
+                w->failed = -ENOMEM;
+        if (!text)
+                return;
+        for (char *p = text; *p; p++)
+                if (not_in_xml(*p))
+                        *p = '?';
+        if (!xml_can_hold(text))
+                for (char *p = text; *p; p++)
+                        if ((unsigned char)*p >= 0x80)
+                                *p = '?';
+        put_element(w, "  ", "ErrorMessage", NULL, NULL, text);
+}
+
 static void put_l3(struct med_log_writer *w, const struct med_log_entry *e)
 {
         put(w, "<ErroredEntity");
@@ -220,7 +254,7 @@ static void put_l3(struct med_log_writer *w, const struct med_log_entry *e)
         put_element(w, "  ", "Category", NULL, NULL, e->status);
         put_element(w, "  ", "ETag", NULL, NULL, e->etag);
         put_element(w, "  ", "ErrorCode", NULL, NULL, e->error_code);
-        put_element(w, "  ", "ErrorMessage", NULL, NULL, e->error_message);
+        put_message(w, e->error_message);
         put_element(w, "  ", "Type", NULL, NULL, e->type ? e->type : "File");
         put(w, "</ErroredEntity>\n");
 }
@@ -239,6 +273,19 @@ int med_log_write_entry(struct med_log_writer *w, const struct med_log_entry *e)
         return flush(w);
 }
 
+/* A code becomes the name of an element. */
+static bool is_code(const char *text)
+{
+        for (const char *p = text; *p; p++) {
+                const bool letter =
+                        (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || *p == '_';
+
+                if (!letter && (p == text || *p < '0' || *p > '9'))
+                        return false;
+        }
+        return text[0] != '\0';
+}
+
 static void put_counts(struct med_log_writer *w, const struct med_log_summary *s, bool validation)
 {
         const char *name = validation ? "ValidationErrors" : "CopyErrors";
@@ -251,6 +298,8 @@ static void put_counts(struct med_log_writer *w, const struct med_log_summary *s
                 if (s->counts[i].validation != validation)
                         continue;
                 any = true;
+                if (w->failed == 0 && !is_code(s->counts[i].code))
+                        w->failed = -EINVAL;
                 put(w, "      <");
                 put(w, s->counts[i].code);
                 put_number_attribute(w, "Count", s->counts[i].count);
@@ -310,42 +359,106 @@ static const char *last_underscore(const char *text, const char *end)
         return NULL;
 }
 
-int med_log_name_split(const char *name, char **ret_job, char **ret_drive_id, char **ret_timestamp,
-                       enum med_log_kind *ret_kind)
+/* Cuts "A_B_C_D" into its four parts, from the right: only A may have '_'. `*cut` are the positions
+ * of the last three '_', the rightmost first. Returns whether there are four parts. */
+static bool cut_name(const char *start, const char *end, const char *cut[3])
 {
-        const char *slash = strrchr(name, '/'), *start = slash ? slash + 1 : name;
-        const char *dot = strrchr(start, '.'), *cut[3], *end = dot;
-        char *job, *drive, *when;
-        size_t kind;
-
-        if (!dot || strcmp(dot, ".xml") != 0)
-                return -EINVAL;
         for (size_t i = 0; i < 3; i++) {
                 cut[i] = last_underscore(start, end);
                 if (!cut[i] || cut[i] + 1 == end)
-                        return -EINVAL;
+                        return false;
                 end = cut[i];
         }
-        if (end == start)
-                return -EINVAL;
-        for (kind = 0; kind < ARRAY_SIZE(kinds); kind++)
-                if (strlen(kinds[kind]) == (size_t)(dot - cut[0] - 1) &&
-                    memcmp(cut[0] + 1, kinds[kind], strlen(kinds[kind])) == 0)
-                        break;
-        if (kind == ARRAY_SIZE(kinds))
-                return -EINVAL;
-        job = strndup(start, (size_t)(cut[2] - start));
-        drive = strndup(cut[2] + 1, (size_t)(cut[1] - cut[2] - 1));
-        when = strndup(cut[1] + 1, (size_t)(cut[0] - cut[1] - 1));
-        if (!job || !drive || !when) {
-                free(job);
-                free(drive);
-                free(when);
+        return end > start;
+}
+
+/* Position of ".xml" at the end of the last part of a name, which begins at *ret_start; or NULL. */
+static const char *last_part(const char *name, const char **ret_start)
+{
+        const char *slash = strrchr(name, '/'), *dot;
+
+        *ret_start = slash ? slash + 1 : name;
+        dot = strrchr(*ret_start, '.');
+        return dot && strcmp(dot, ".xml") == 0 ? dot : NULL;
+}
+
+/* Which of `n` words stands in [text, end)? Returns `n` for none. */
+static size_t word_at(const char *const *words, size_t n, const char *text, const char *end)
+{
+        size_t i = 0;
+
+        while (i < n && (strlen(words[i]) != (size_t)(end - text) ||
+                         memcmp(text, words[i], strlen(words[i])) != 0))
+                i++;
+        return i;
+}
+
+/* Copies three parts, or none. Returns 0 or -ENOMEM. */
+static int copy_parts(const char *const from[3], const char *const to[3], char **ret[3])
+{
+        char *parts[3];
+
+        for (size_t i = 0; i < 3; i++)
+                parts[i] = strndup(from[i], (size_t)(to[i] - from[i]));
+        if (!parts[0] || !parts[1] || !parts[2]) {
+                for (size_t i = 0; i < 3; i++)
+                        free(parts[i]);
                 return -ENOMEM;
         }
-        *ret_job = job;
-        *ret_drive_id = drive;
-        *ret_timestamp = when;
-        *ret_kind = (enum med_log_kind)kind;
+        for (size_t i = 0; i < 3; i++)
+                *ret[i] = parts[i];
         return 0;
+}
+
+int med_log_name_split(const char *name, char **ret_job, char **ret_drive_id, char **ret_timestamp,
+                       enum med_log_kind *ret_kind)
+{
+        const char *start, *end = last_part(name, &start), *cut[3];
+        size_t kind;
+        int r;
+
+        if (!end || !cut_name(start, end, cut))
+                return -EINVAL;
+        kind = word_at(kinds, ARRAY_SIZE(kinds), cut[0] + 1, end);
+        if (kind == ARRAY_SIZE(kinds))
+                return -EINVAL;
+        r = copy_parts((const char *[]){ start, cut[2] + 1, cut[1] + 1 },
+                       (const char *[]){ cut[2], cut[1], cut[0] },
+                       (char **[]){ ret_job, ret_drive_id, ret_timestamp });
+        if (r == 0)
+                *ret_kind = (enum med_log_kind)kind;
+        return r;
+}
+
+static const char *const l3_kinds[] = { "CopyLog", "VerboseLog" };
+
+int med_log_l3_name(const char *order, const char *drive_id, const char *job_id,
+                    enum med_log_kind kind, char **ret_name)
+{
+        if ((size_t)kind >= ARRAY_SIZE(l3_kinds))
+                return -EINVAL;
+        return asprintf(ret_name, "databoxcopylog/%s_%s_%s_%s.xml", order, drive_id, l3_kinds[kind],
+                        job_id) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+int med_log_l3_name_split(const char *name, char **ret_order, char **ret_drive_id,
+                          char **ret_job_id, enum med_log_kind *ret_kind)
+{
+        const char *start, *end = last_part(name, &start), *cut[3];
+        size_t kind;
+        int r;
+
+        if (!end || !cut_name(start, end, cut))
+                return -EINVAL;
+        kind = word_at(l3_kinds, ARRAY_SIZE(l3_kinds), cut[1] + 1, cut[0]);
+        if (kind == ARRAY_SIZE(l3_kinds))
+                return -EINVAL;
+        r = copy_parts((const char *[]){ start, cut[2] + 1, cut[0] + 1 },
+                       (const char *[]){ cut[2], cut[1], end },
+                       (char **[]){ ret_order, ret_drive_id, ret_job_id });
+        if (r == 0)
+                *ret_kind = (enum med_log_kind)kind;
+        return r;
 }

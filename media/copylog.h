@@ -172,11 +172,13 @@ struct med_log_writer *
 med_log_writer_free(struct med_log_writer *w); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(med_log_writer_free, struct med_log_writer *);
 /* Adds one entry as it is: who writes an error log leaves successful ranges out. For L3 an entry is
- * an ErroredEntity, for L3 verbose a File. Returns 0, -EINVAL for what the generation cannot hold,
- * -ENOMEM, what `write` gave. */
+ * an ErroredEntity, for L3 verbose a File. Returns 0, -EINVAL for what the generation or XML cannot
+ * hold, -ENOMEM, what `write` gave. An error message is a foreign server's text: what XML cannot
+ * hold of it becomes '?'. */
 int med_log_write_entry(struct med_log_writer *w, const struct med_log_entry *e) _must_check_;
 /* Ends the log with the drive's status; L3 also with the totals and counts of the summary.
- * Returns 0, -ENOMEM, what `write` gave. */
+ * Returns 0, -EINVAL for a code that cannot be the name of an element, -ENOMEM, what `write` gave.
+ */
 int med_log_write_end(struct med_log_writer *w, const struct med_log_summary *s) _must_check_;
 
 /* -- names (spec 5.6)
@@ -192,3 +194,17 @@ int med_log_name(const char *job, const char *drive_id, uint64_t realtime_usec,
  * malloc()ed. Returns 0, -EINVAL for another shape, -ENOMEM. */
 int med_log_name_split(const char *name, char **ret_job, char **ret_drive_id, char **ret_timestamp,
                        enum med_log_kind *ret_kind) _must_check_;
+
+/* "databoxcopylog/ORDER_SERIAL_CopyLog_JOBID.xml" (or VerboseLog), as L3 names its logs.
+ * malloc()ed. Returns 0, -EINVAL for MED_LOG_MANIFEST, -ENOMEM. */
+int med_log_l3_name(const char *order, const char *drive_id, const char *job_id,
+                    enum med_log_kind kind, char **ret_name) _must_check_;
+/* Splits the last part of such a name, from the right. Results are malloc()ed. Returns 0, -EINVAL
+ * for another shape, -ENOMEM. */
+int med_log_l3_name_split(const char *name, char **ret_order, char **ret_drive_id,
+                          char **ret_job_id, enum med_log_kind *ret_kind) _must_check_;
+
+/* The new name that an L3 entry of a renamed container, blob … gives inside its message, between
+ * "renamed to:" and ":from:" (observed). malloc()ed. Returns 0, -ENOENT when there is none,
+ * -ENOMEM. */
+int med_log_entry_renamed_to(const struct med_log_entry *e, char **ret_name) _must_check_;

@@ -152,6 +152,9 @@ static int read_row(struct reading *r)
         struct med_driveset_row row = { .line = r->row->line }, *grown = NULL;
         int e = read_drive(r, &row);
 
+        if (r->row->n_fields > N_COLUMNS)
+                wrong(r, "driveset-columns", "quote a path that has a comma",
+                      "the row has more than five columns");
         row.format = read_word(r, FORMAT, "Format", "AlreadyFormatted");
         row.prompt = read_word(r, PROMPT, "PromptOnFormat", "SilentMode");
         row.encrypt = read_word(r, ENCRYPTION, "Encrypt", "AlreadyEncrypted");

@@ -146,6 +146,9 @@ static int take_metadata(struct reading *r, const char *name, char *value, uint6
                 e = refuse(r, line, BTH_REASON_NAME_INVALID,
                            "'%.60s' is no metadata name: letters, digits and '_', no digit first",
                            name);
+        else if (m->n_items == MED_METADATA_MAX_ITEMS)
+                e = refuse(r, line, BTH_REASON_LIMIT_EXCEEDED, "there are more than %d names",
+                           MED_METADATA_MAX_ITEMS);
         for (size_t i = 0; e == 0 && i < m->n_items; i++)
                 if (bth_ascii_casecmp(m->items[i].name, name) == 0)
                         e = refuse(r, line, BTH_REASON_VALUE_INVALID,

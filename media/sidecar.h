@@ -12,6 +12,8 @@
         8192 /* what the blob service takes, names and values together \
               */
 
+#define MED_METADATA_MAX_ITEMS 4096 /* a name and a value need a byte each */
+
 struct med_metadata {
         struct med_metadata_item {
                 char *name;  /* C# identifier; unique whatever the case */
@@ -43,8 +45,9 @@ const char *med_property_to_string(enum med_property p);
 
 /* Parse a whole file. `object` names it in errors.
  * Return 0; -EBADMSG with the line: not XML, another root, an attribute, a name that is no
- * identifier, a name twice, a value with control characters, an unknown property, a Content-MD5
- * that is none; -EFBIG; -ENOMEM. Returns are the same for both. */
+ * identifier, a name twice, more names than the service could take, a value with control
+ * characters, an unknown property, a Content-MD5 that is none; -EFBIG; -ENOMEM. Returns are the
+ * same for both. */
 int med_metadata_parse(const void *data, size_t n, const char *object,
                        struct med_metadata *ret_metadata, struct bth_error *error) _must_check_;
 int med_properties_parse(const void *data, size_t n, const char *object,

@@ -218,7 +218,11 @@ static void test_refused(void **state)
                 { "<DriveLog>", BTH_REASON_XML_SYNTAX },
                 { "<DriveLog><Blob><Length>-1</Length></Blob></DriveLog>",
                   BTH_REASON_VALUE_INVALID },
-                { "<File Size='99999999999999999999999'/>", BTH_REASON_VALUE_INVALID },
+                { "<File CloudFormat='BlockBlob' Size='99999999999999999999999'/>",
+                  BTH_REASON_VALUE_INVALID },
+                { "<File Path='c/b' Size='1'/>", BTH_REASON_NOT_A_COPY_LOG },
+                { "<DriveLog><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a>",
+                  BTH_REASON_LIMIT_EXCEEDED },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -236,6 +240,51 @@ static void test_refused(void **state)
                 assert_int_equal(e.reason, cases[i].reason);
                 assert_string_equal(e.object, "log.xml");
         }
+}
+
+/* A blob with more ranges than there can be, and a text without end. */
+static void test_bombs(void **state)
+{
+        static const char *const heads[] = { "<DriveLog><Blob><BlockList>",
+                                             "<DriveLog><Blob><BlobPath>" };
+        static const char *const pieces[] = { "<Block Offset='0' Length='4'/>",
+                                              "0123456789abcdef" };
+        static const enum bth_reason reasons[] = { BTH_REASON_LIMIT_EXCEEDED,
+                                                   BTH_REASON_TOO_LARGE };
+
+        for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+                _cleanup_(med_log_reader_freep) struct med_log_reader *r = NULL;
+                struct bth_error e = BTH_ERROR_INIT;
+                int f;
+
+                assert_int_equal(med_log_reader_new(NULL, NULL, NULL, &r), 0);
+                f = med_log_feed(r, heads[i], strlen(heads[i]), &e);
+                for (size_t n = 0; f == 0 && n < 100000; n++)
+                        f = med_log_feed(r, pieces[i], strlen(pieces[i]), &e);
+                assert_int_equal(f, -EBADMSG);
+                assert_int_equal(e.reason, reasons[i]);
+                assert_int_equal(e.line, 1);
+        }
+}
+
+static int stop(void *userdata, const struct med_log_entry *e)
+{
+        return -ECANCELED;
+}
+
+/* What the taker of an entry says comes back as it is. */
+static void test_taker_stops(void **state)
+{
+        _cleanup_(med_log_reader_freep) struct med_log_reader *r = NULL;
+        struct med_log_summary summary;
+        struct bth_error e = BTH_ERROR_INIT;
+        int f;
+
+        assert_int_equal(med_log_reader_new(NULL, stop, NULL, &r), 0);
+        f = med_log_feed(r, l1, sizeof l1 - 1, &e);
+        if (f == 0) /* a short log may be held back until the end is known */
+                f = med_log_finish(r, &summary, &e);
+        assert_int_equal(f, -ECANCELED);
 }
 
 static int collect(void *userdata, const void *data, size_t n)
@@ -261,6 +310,43 @@ static void test_l1_sample_written(void **state)
         k = let_go(k);
 }
 
+/* What cannot be read back is not written; only a server's message is mended. */
+static void test_not_writable(void **state)
+{
+        struct med_log_count count = { .code = (char *)"a b", .count = 1 };
+        const struct med_log_summary bad = { .status = (char *)"Completed",
+                                             .counts = &count,
+                                             .n_counts = 1 };
+        const struct med_log_entry entries[] = {
+                { .blob_path = (char *)"a\x01", .status = (char *)"Failed" },
+                { .blob_path = (char *)"a\xff", .status = (char *)"Failed" },
+                { .blob_path = (char *)"a\xef\xbf\xbf", .status = (char *)"Failed" },
+                { .blob_path = (char *)"a" },
+                { .status = (char *)"Failed" },
+        };
+        const struct med_log_entry message = { .blob_path = (char *)"c/b",
+                                               .status = (char *)"UploadErrorCloudHttp",
+                                               .error_message = (char *)"a\x01<\xff" };
+        _cleanup_(med_log_writer_freep) struct med_log_writer *w = NULL;
+        _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+        struct kept *k;
+
+        assert_int_equal(med_log_writer_new(MED_LOG_L2, "D", collect, &b, &w), -EINVAL);
+        assert_int_equal(med_log_writer_new(MED_LOG_L3, "D", collect, &b, &w), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
+                assert_int_equal(med_log_write_entry(w, &entries[i]), -EINVAL);
+        assert_int_equal(med_log_write_end(w, &bad), -EINVAL);
+        assert_int_equal(b.length, 0);
+        assert_int_equal(med_log_write_entry(w, &message), 0);
+        count.code = (char *)"StorageRequestFailed";
+        assert_int_equal(med_log_write_end(w, &bad), 0);
+        k = read_log(b.data, b.length, 9);
+        assert_string_equal(k->entries[0].error_message, "a?<?");
+        assert_string_equal(k->summary.counts[0].code, "None");
+        assert_string_equal(k->summary.counts[1].code, "StorageRequestFailed");
+        k = let_go(k);
+}
+
 /* Random entries in both generations, with hostile text. */
 static void test_round_trip(void **state)
 {
@@ -280,12 +366,16 @@ static void test_round_trip(void **state)
                 struct med_log_range range = { 4, UINT64_MAX, (char *)"SWQ=", (char *)"AB",
                                                (char *)"Completed" };
                 struct kept *k;
+                const char *paths[4];
 
                 assert_int_equal(med_log_writer_new(g, "D<1>", collect, &b, &w), 0);
                 for (int i = 0; i < 4; i++) {
                         struct med_log_entry e = {
                                 .status = (char *)"Completed",
-                                .blob_path = (char *)(uintptr_t)texts[(unsigned)rand_r(&seed) % 5],
+                                .blob_path =
+                                        (char *)(uintptr_t)(paths[i] =
+                                                                    texts[(unsigned)rand_r(&seed) %
+                                                                          5]),
                                 .file_path = g == MED_LOG_L1 ? (char *)(uintptr_t)texts[3] : NULL,
                                 .length_bytes = (uint64_t)rand_r(&seed),
                                 .has_length = true,
@@ -304,6 +394,12 @@ static void test_round_trip(void **state)
                 k = read_log(b.data, b.length, 64);
                 assert_int_equal(k->n, 4);
                 assert_int_equal(k->summary.generation, g);
+                for (int i = 0; i < 4; i++)
+                        assert_string_equal(k->entries[i].blob_path, paths[i]);
+                if (g == MED_LOG_L3_VERBOSE) {
+                        assert_true(k->entries[3].crc64 == UINT64_MAX);
+                        assert_true(k->entries[3].page && !k->entries[2].page);
+                }
                 if (g != MED_LOG_L3_VERBOSE)
                         assert_string_equal(k->summary.drive_id, "D<1>");
                 if (g == MED_LOG_L1) {
@@ -339,6 +435,46 @@ static void test_names(void **state)
                          -EINVAL);
 }
 
+static void test_l3_names(void **state)
+{
+        _cleanup_free_ char *name = NULL, *order = NULL, *drive = NULL, *job = NULL;
+        enum med_log_kind kind;
+        char *unused;
+
+        assert_int_equal(med_log_l3_name("my_order", "QX7", "5b1f-02", MED_LOG_VERBOSE, &name), 0);
+        assert_string_equal(name, "databoxcopylog/my_order_QX7_VerboseLog_5b1f-02.xml");
+        assert_int_equal(med_log_l3_name_split(name, &order, &drive, &job, &kind), 0);
+        assert_string_equal(order, "my_order");
+        assert_string_equal(drive, "QX7");
+        assert_string_equal(job, "5b1f-02");
+        assert_int_equal(kind, MED_LOG_VERBOSE);
+        assert_int_equal(med_log_l3_name("o", "d", "j", MED_LOG_MANIFEST, &unused), -EINVAL);
+        assert_int_equal(
+                med_log_l3_name_split("o_d_Copylog_j.xml", &unused, &unused, &unused, &kind),
+                -EINVAL);
+        assert_int_equal(med_log_l3_name_split("d_CopyLog_j.xml", &unused, &unused, &unused, &kind),
+                         -EINVAL);
+        assert_int_equal(med_log_name_split(name, &unused, &unused, &unused, &kind), -EINVAL);
+}
+
+static void test_renamed_to(void **state)
+{
+        static const char *const none[] = { NULL, "nothing", "renamed to: x",
+                                            "renamed to: :from: y" };
+        const struct med_log_entry e = { .error_message = (char *)"The container has been renamed "
+                                                                  "to: DataBox-1 :from: Old" };
+        _cleanup_free_ char *name = NULL;
+        char *unused;
+
+        assert_int_equal(med_log_entry_renamed_to(&e, &name), 0);
+        assert_string_equal(name, "DataBox-1");
+        for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+                const struct med_log_entry f = { .error_message = (char *)(uintptr_t)none[i] };
+
+                assert_int_equal(med_log_entry_renamed_to(&f, &unused), -ENOENT);
+        }
+}
+
 static void test_codes(void **state)
 {
         for (int i = 0; i < _MED_LOG_CODE_MAX; i++) {
@@ -358,8 +494,13 @@ int main(void)
                 cmocka_unit_test(test_l3),
                 cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_l1_sample_written),
+                cmocka_unit_test(test_bombs),
+                cmocka_unit_test(test_taker_stops),
+                cmocka_unit_test(test_not_writable),
                 cmocka_unit_test(test_round_trip),
                 cmocka_unit_test(test_names),
+                cmocka_unit_test(test_l3_names),
+                cmocka_unit_test(test_renamed_to),
                 cmocka_unit_test(test_codes),
         };
 

@@ -200,6 +200,81 @@ static void test_driveset(void **state)
         assert_int_equal(med_driveset_parse(b.data, b.length, &to, &again, &e), 0);
 }
 
+/* Random sets are written and read back; no key is lost or changed. */
+static void test_driveset_round_trip(void **state)
+{
+        static const char *const drives[] = {
+                "K",           "z",           "/dev/disk/by-id/a,b", "dir with blank/x.img",
+                "quo\"te.img", "ends with |", "\xc3\xbc.vhd"
+        };
+        const unsigned first_seed = 20261122;
+        unsigned seed = first_seed;
+
+        print_message("seed %u\n", first_seed);
+        for (int round = 0; round < 100; round++) {
+                struct med_driveset_row rows[ARRAY_SIZE(drives)] = { 0 };
+                const struct med_driveset set = { .rows = rows, .n_rows = ARRAY_SIZE(rows) };
+                _cleanup_(med_driveset_freep) struct med_driveset *d = NULL;
+                _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+                struct bth_error e = BTH_ERROR_INIT;
+
+                for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                        rows[i].drive = (char *)(uintptr_t)drives[i];
+                        rows[i].prompt = rand_r(&seed) % 2;
+                        rows[i].encrypt = rand_r(&seed) % 2;
+                        rows[i].format = rows[i].encrypt && rand_r(&seed) % 2;
+                        if (!rows[i].encrypt)
+                                assert_int_equal(
+                                        bth_secret_new_copy(KEY, sizeof KEY - 1, &rows[i].key), 0);
+                }
+                assert_int_equal(med_driveset_write(&b, &set), 0);
+                assert_int_equal(med_driveset_parse(b.data, b.length, NULL, &d, &e), 0);
+                assert_int_equal(d->n_errors, 0);
+                assert_int_equal(d->n_rows, set.n_rows);
+                for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                        assert_string_equal(d->rows[i].drive, rows[i].drive);
+                        assert_int_equal(d->rows[i].is_letter, i < 2);
+                        assert_int_equal(d->rows[i].prompt, rows[i].prompt);
+                        assert_int_equal(d->rows[i].format, rows[i].format);
+                        assert_int_equal(d->rows[i].encrypt, rows[i].encrypt);
+                        assert_int_equal(d->rows[i].key != NULL, rows[i].key != NULL);
+                        rows[i].key = bth_secret_free(rows[i].key);
+                }
+        }
+}
+
+static void test_driveset_limits(void **state)
+{
+        static const char header[] = "DriveLetter,FormatOption,SilentOrPromptOnFormat,Encryption,"
+                                     "ExistingBitLockerKey\n";
+        static const char shifted[] =
+                "K,SilentMode," KEY ",AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd"
+                "Hh8=,,x\n";
+        struct heard h = { 0 };
+        const struct med_findings to = { .fn = hear, .userdata = &h, .object = "driveset.csv" };
+        _cleanup_(med_driveset_freep) struct med_driveset *d = NULL;
+        _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+        struct bth_error e = BTH_ERROR_INIT;
+
+        /* Cells in the wrong columns: all faults are told, and no key is. */
+        assert_int_equal(bth_buf_add_string(&b, header), 0);
+        assert_int_equal(bth_buf_add_string(&b, shifted), 0);
+        assert_int_equal(med_driveset_parse(b.data, b.length, &to, &d, &e), 0);
+        assert_string_equal(h.names, "driveset-columns:2 driveset-value:2 driveset-value:2 "
+                                     "driveset-value:2 driveset-key-missing:2 ");
+        assert_null(strstr(h.texts, "122221"));
+        assert_null(strstr(h.texts, "AAECAwQF"));
+
+        b.length = sizeof header - 1;
+        for (int i = 0; i <= MED_DRIVESET_MAX_ROWS; i++)
+                assert_int_equal(bth_buf_add_format(&b, "/dev/%d,Format,SilentMode,Encrypt,\n", i),
+                                 0);
+        d = med_driveset_free(d);
+        assert_int_equal(med_driveset_parse(b.data, b.length, NULL, &d, &e), -EBADMSG);
+        assert_int_equal(e.reason, BTH_REASON_LIMIT_EXCEEDED);
+        assert_int_equal(e.line, MED_DRIVESET_MAX_ROWS + 2);
+}
+
 /* Every row of the matrix in specification 4.5, and the other faults. */
 static void test_driveset_matrix(void **state)
 {
@@ -246,6 +321,8 @@ int main(void)
                 cmocka_unit_test(test_round_trip),
                 cmocka_unit_test(test_driveset),
                 cmocka_unit_test(test_driveset_matrix),
+                cmocka_unit_test(test_driveset_round_trip),
+                cmocka_unit_test(test_driveset_limits),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,24 @@ static void test_metadata_refused(void **state)
         }
 }
 
+/* A megabyte of names, which would take a minute to compare with each other, ends at once. */
+static void test_metadata_limit(void **state)
+{
+        _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_metadata m;
+
+        assert_int_equal(bth_buf_add_string(&b, "<Metadata>\n"), 0);
+        for (int i = 0; b.length + 32 < MED_SIDECAR_MAX_BYTES; i++)
+                assert_int_equal(bth_buf_add_format(&b, "<a%x/>\n", i), 0);
+        assert_int_equal(bth_buf_add_string(&b, "</Metadata>"), 0);
+        assert_int_equal(med_metadata_parse(b.data, b.length, "f.xml", &m, &e), -EBADMSG);
+        assert_int_equal(e.reason, BTH_REASON_LIMIT_EXCEEDED);
+        assert_int_equal(e.line, MED_METADATA_MAX_ITEMS + 2);
+        assert_int_equal(med_metadata_parse(b.data, MED_SIDECAR_MAX_BYTES + 1, "f.xml", &m, &e),
+                         -EFBIG);
+}
+
 static void test_properties(void **state)
 {
         static const char export[] =
@@ -268,6 +286,30 @@ static void test_list_round_trip(void **state)
         }
 }
 
+static void test_list_values(void **state)
+{
+        static const char text[] = "<BlobList>\n"
+                                   "<BlobPath IncludeSnapshots=\"no\">c/a</BlobPath>\n"
+                                   "<BlobPath IncludeSnapshots=\"False\">c/b</BlobPath>\n"
+                                   "<BlobPath IncludeSnapshots=\"true\" Odd=\"1\">c/c</BlobPath>\n"
+                                   "<BlobPathPrefix>c</BlobPathPrefix>\n"
+                                   "<Strange/>\n"
+                                   "</BlobList>";
+        struct heard h = { 0 };
+        const struct med_findings to = { .fn = hear, .userdata = &h, .object = "list.xml" };
+        _cleanup_(med_bloblist_freep) struct med_bloblist *l = NULL;
+        struct bth_error e = BTH_ERROR_INIT;
+
+        assert_int_equal(med_bloblist_parse(text, sizeof text - 1, &to, &l, &e), 0);
+        assert_string_equal(h.names, "bloblist-value:2 bloblist-unknown-attribute:4 "
+                                     "bloblist-path:5 bloblist-unknown-element:6 ");
+        assert_int_equal(l->n_selectors, 3);
+        assert_int_equal(l->n_errors, 1);
+        assert_false(l->selectors[0].no_snapshots);
+        assert_true(l->selectors[1].no_snapshots);
+        assert_false(l->selectors[2].no_snapshots);
+}
+
 static void test_list_refused(void **state)
 {
         static const char *const bad[] = { "<Other/>", "",
@@ -290,7 +332,8 @@ int main(void)
                 cmocka_unit_test(test_properties),    cmocka_unit_test(test_metadata_round_trip),
                 cmocka_unit_test(test_bloblist),      cmocka_unit_test(test_prefixes),
                 cmocka_unit_test(test_data_box_list), cmocka_unit_test(test_list_round_trip),
-                cmocka_unit_test(test_list_refused),
+                cmocka_unit_test(test_list_refused),  cmocka_unit_test(test_metadata_limit),
+                cmocka_unit_test(test_list_values),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
