@@ -10,6 +10,7 @@
 
 #define POLYNOMIAL UINT64_C(0x9a6c9329ac4bc9b5) /* reflected: bit 63 stands for x^0 */
 #define ONE        (UINT64_C(1) << 63)
+#define X          (ONE >> 1)
 
 static uint64_t table[8][256];
 static struct cry_crc64_constants constants;
@@ -31,21 +32,20 @@ static uint64_t multiply(uint64_t a, uint64_t b)
         return product;
 }
 
-/* x^n mod P */
-static uint64_t power_of_x(uint64_t n)
+/* base^n mod P */
+static uint64_t power(uint64_t base, uint64_t n)
 {
-        uint64_t result = ONE, square = times_x(ONE);
+        uint64_t result = ONE;
 
-        for (; n > 0; n >>= 1, square = multiply(square, square))
+        for (; n > 0; n >>= 1, base = multiply(base, base))
                 if (n & 1)
-                        result = multiply(result, square);
+                        result = multiply(result, base);
         return result;
 }
 
 static struct cry_crc64_fold fold_by(uint64_t bits)
 {
-        return (struct cry_crc64_fold){ .low = power_of_x(bits + 63),
-                                        .high = power_of_x(bits - 1) };
+        return (struct cry_crc64_fold){ .low = power(X, bits + 63), .high = power(X, bits - 1) };
 }
 
 static void build(void)
@@ -153,7 +153,5 @@ uint64_t cry_crc64(uint64_t crc, const void *data, size_t length_bytes)
 uint64_t cry_crc64_combine(uint64_t crc_a, uint64_t crc_b, uint64_t length_b_bytes)
 {
         /* Behind A come length_b zero bytes, which B then fills: the inversions cancel out. */
-        uint64_t shift = power_of_x(length_b_bytes % (UINT64_C(1) << 60) * 8);
-
-        return multiply(crc_a, shift) ^ crc_b;
+        return multiply(crc_a, power(ONE >> 8, length_b_bytes)) ^ crc_b;
 }

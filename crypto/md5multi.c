@@ -145,6 +145,17 @@ static void run_lanes(struct lanes *l)
         }
 }
 
+/* One lane alone is slower than libcrypto. */
+static void finish_alone(struct lanes *l)
+{
+        for (size_t lane = 0; lane < l->width; lane++)
+                if (l->left[lane] > 0) {
+                        for (size_t i = 0; i < 4; i++)
+                                l->md5[lane]->h[i] = l->h[i][lane];
+                        library_blocks(l->md5[lane]->h, l->at[lane], l->left[lane]);
+                }
+}
+
 static void update_lanes(cry_md5_lanes_fn run, size_t width, struct cry_md5_job *jobs,
                          size_t n_jobs)
 {
@@ -153,8 +164,10 @@ static void update_lanes(cry_md5_lanes_fn run, size_t width, struct cry_md5_job 
 
         for (;;) {
                 fill_lanes(&l, jobs, n_jobs, &next);
-                if (l.n_busy == 0)
+                if (l.n_busy <= 1) {
+                        finish_alone(&l);
                         return;
+                }
                 run_lanes(&l);
         }
 }

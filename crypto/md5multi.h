@@ -35,9 +35,9 @@ bool cry_md5_engine_available(enum cry_md5_engine engine);
 
 void cry_md5_init(struct cry_md5 *md5);
 
-/* Adds each job's data to its stream. No stream may stand in two jobs. Best with sixteen jobs or
- * more of similar length; a lane whose job ends takes the next one. Any thread; no memory is
- * allocated. */
+/* Adds each job's data to its stream; the jobs' data and length are spent by that. No stream may
+ * stand in two jobs. Best with sixteen jobs or more of similar length; a lane whose job ends takes
+ * the next one, so long jobs belong to the front. Any thread; no memory is allocated. */
 void cry_md5_update_many(struct cry_md5_job *jobs, size_t n_jobs);
 void cry_md5_update_many_with(enum cry_md5_engine engine, struct cry_md5_job *jobs, size_t n_jobs);
 /* One stream alone. */

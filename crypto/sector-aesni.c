@@ -16,6 +16,17 @@
 #define V_SHIFT_IN(previous, v) (previous)
 #define V_LAST(b)               (b)
 
+/* Clears the registers of keys and tweaks. */
+static inline __attribute__((always_inline)) void forget_registers(void)
+{
+        __asm__ volatile(".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
+                         "pxor %%xmm\\n, %%xmm\\n\n"
+                         ".endr" ::
+                                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                                   "xmm15");
+}
+
 /* Times x: shift the 128 bits left by one; a bit that falls off the upper half comes back as x^7 +
  * x^2 + x + 1, one that falls off the lower half goes into the upper. Both bits lead their 32-bit
  * word. Those of the next steps stand behind them in the word, so a copy of the words, shifted
@@ -122,6 +133,7 @@ void cry_aesni_expand(const uint8_t *key, size_t key_bytes, struct cry_aes_sched
                         put_key(ret_decrypt, rounds - i,
                                 i == 0 || i == rounds ? k[i] : _mm_aesimc_si128(k[i]));
         }
+        forget_registers();
         bth_wipe(k, sizeof k);
 }
 
@@ -142,6 +154,45 @@ void cry_aesni_ecb(const struct cry_aes_schedule *s, unsigned rounds, const uint
                 out += 16 * take;
                 n -= take;
         }
+        forget_registers();
+}
+
+/* Up to GROUP sectors; `chain` holds their IVs. Places without a sector work along with the first.
+ */
+static inline __attribute__((always_inline)) void cbc_encrypt_group(const struct cry_batch *b,
+                                                                    size_t first, size_t take,
+                                                                    __m128i chain[GROUP],
+                                                                    unsigned rounds)
+{
+        const size_t start = first * b->sector_bytes;
+
+        for (size_t at = start; at < start + b->sector_bytes; at += 16) {
+                const uint8_t *in = b->in + at;
+
+                EACH chain[i] = V_XOR(chain[i], V_LOAD(in + (i < take ? i : 0) * b->sector_bytes));
+                encrypt_group(chain, &b->keys->encrypt, rounds);
+                for (size_t i = 0; i < take; i++)
+                        V_STORE(b->out + at + i * b->sector_bytes, chain[i]);
+        }
+}
+
+void cry_aesni_cbc_encrypt(const struct cry_batch *b)
+{
+        _Alignas(16) uint8_t ivs[CRY_BATCH_SECTORS][16];
+
+        make_tweaks(b, ivs);
+        for (size_t first = 0; first < b->n_sectors; first += GROUP) {
+                const size_t left = b->n_sectors - first, take = left < GROUP ? left : GROUP;
+                __m128i chain[GROUP];
+
+                EACH chain[i] = load_block(ivs[first + (i < take ? i : 0)]);
+                if (b->keys->rounds == 10)
+                        cbc_encrypt_group(b, first, take, chain, 10);
+                else
+                        cbc_encrypt_group(b, first, take, chain, 14);
+        }
+        forget_registers();
+        bth_wipe(ivs, sizeof ivs);
 }
 
 const struct cry_engine_ops cry_engine_aesni = {

@@ -37,6 +37,10 @@ struct cry_engine_ops {
         void (*cbc_decrypt)(const struct cry_batch *b);
 };
 
+/* CBC encryption is one chain a sector, so several sectors go side by side, a block each; wider
+ * vectors would only gather them. Serves all engines. Needs AES-NI. */
+void cry_aesni_cbc_encrypt(const struct cry_batch *b);
+
 extern const struct cry_engine_ops cry_engine_aesni;
 extern const struct cry_engine_ops cry_engine_vaes256;
 extern const struct cry_engine_ops cry_engine_vaes512;

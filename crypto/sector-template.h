@@ -7,6 +7,7 @@
  *   V_LOAD, V_STORE, V_XOR, V_ENC, V_ENC_LAST, V_DEC, V_DEC_LAST
  *   V_SHIFT_IN(prev, v)   the last block of prev, then all but the last of v
  *   V_LAST(b)      a vector whose last block is b
+ *   forget_registers()    clears the vector registers of keys and tweaks
  *   struct walk           the tweaks of one sector, a vector after the other
  *   walk_start(t)         begins with tweak T: the first vector is T, T·x, T·x², …
  *   walk_group(w)         is called before every GROUP of steps
@@ -142,6 +143,7 @@ static inline __attribute__((always_inline)) void xts(const struct cry_batch *b,
                         in += GROUP_BYTES;
                         out += GROUP_BYTES;
                 }
+        forget_registers();
         bth_wipe(firsts, sizeof firsts);
         bth_wipe(tweak, sizeof tweak);
 }
@@ -188,6 +190,7 @@ static inline __attribute__((always_inline)) void cbc(const struct cry_batch *b,
                         out += GROUP_BYTES;
                 }
         }
+        forget_registers();
         bth_wipe(ivs, sizeof ivs);
 }
 

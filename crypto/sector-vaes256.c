@@ -14,6 +14,15 @@
 #define V_SHIFT_IN(previous, v) _mm256_permute2x128_si256((previous), (v), 0x21)
 #define V_LAST(b)               _mm256_inserti128_si256(_mm256_setzero_si256(), (b), 1)
 
+/* Clears the registers of keys and tweaks. */
+static inline __attribute__((always_inline)) void forget_registers(void)
+{
+        __asm__ volatile("vzeroall" ::
+                                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                                   "xmm15");
+}
+
 /* Times x^k. What falls off the top of the lower half goes into the upper; what falls off the upper
  * comes back times x^7 + x^2 + x + 1: one carry-less multiplication. */
 static inline __attribute__((always_inline)) __m256i carry_over(__m256i shifted, __m256i carry)

@@ -15,6 +15,20 @@
 #define V_SHIFT_IN(previous, v) _mm512_alignr_epi64((v), (previous), 6)
 #define V_LAST(b)               _mm512_inserti32x4(_mm512_setzero_si512(), (b), 3)
 
+/* Clears the registers of keys and tweaks: vzeroall knows the first sixteen only. */
+static inline __attribute__((always_inline)) void forget_registers(void)
+{
+        __asm__ volatile("vzeroall\n"
+                         ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n"
+                         "vpxord %%zmm\\n, %%zmm\\n, %%zmm\\n\n"
+                         ".endr" ::
+                                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                                   "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21",
+                                   "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
+                                   "xmm29", "xmm30", "xmm31");
+}
+
 /* Times x^k. What falls off the top of the lower half goes into the upper; what falls off the upper
  * comes back times x^7 + x^2 + x + 1: one carry-less multiplication. */
 static inline __attribute__((always_inline)) __m512i carry_over(__m512i shifted, __m512i carry)

@@ -2,6 +2,7 @@
 /* sector - choosing the engine, cutting work into batches, and the way through libcrypto. */
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "base/le.h"
@@ -9,6 +10,8 @@
 #include "crypto/cpu.h"
 #include "crypto/sector-engine.h"
 #include "crypto/sector.h"
+
+#define WIPED_STACK_BYTES 8192 /* more than an engine's frames take */
 
 struct method_row {
         enum cry_method method;
@@ -50,8 +53,7 @@ size_t cry_method_key_bytes(enum cry_method method)
         return m ? m->key_bytes : 0;
 }
 
-/* -- engines
- * ----------------------------------------------------------------------------------------- */
+/* -- engines -- */
 
 const char *cry_engine_to_string(enum cry_engine engine)
 {
@@ -86,8 +88,7 @@ static enum cry_engine best_engine(void)
         return CRY_ENGINE_LIBRARY;
 }
 
-/* -- the cipher
- * -------------------------------------------------------------------------------------- */
+/* -- the cipher -- */
 
 struct cry_sector_cipher {
         const struct method_row *method;
@@ -96,7 +97,8 @@ struct cry_sector_cipher {
         cry_elephant_fn elephant;
         size_t sector_bytes;
         struct bth_secret *keys; /* holds a struct cry_aes_keys */
-        /* Libcrypto's contexts; copied for each call, since a context has state. */
+        /* Libcrypto's contexts, of that engine alone: its key schedules lie on the heap, wiped when
+         * freed but not locked. Copied for each call, since a context has state. */
         EVP_CIPHER_CTX *decrypt, *encrypt; /* data: XTS or CBC without padding */
         EVP_CIPHER_CTX *ecb;               /* IVs */
         EVP_CIPHER_CTX *diffuser;          /* Elephant's sector keys */
@@ -116,7 +118,7 @@ static int make_context(const EVP_CIPHER *cipher, const uint8_t *key, bool encry
                 return -ENOMEM;
         if (EVP_CipherInit_ex(context, cipher, NULL, key, NULL, encrypt) != 1) {
                 EVP_CIPHER_CTX_free(context);
-                return -EINVAL; /* XTS with equal halves */
+                return -EINVAL;
         }
         (void)EVP_CIPHER_CTX_set_padding(context, 0);
         *ret = context;
@@ -190,6 +192,9 @@ int cry_sector_cipher_new_with(enum cry_engine engine, enum cry_method method, c
 
         if (!row || key_bytes != row->key_bytes || (sector_bytes != 512 && sector_bytes != 4096))
                 return -EINVAL;
+        /* One key twice would undo the purpose of the second (FIPS 140-2 IG A.9). */
+        if (row->xts && CRYPTO_memcmp(key, key + row->aes_bytes, row->aes_bytes) == 0)
+                return -EINVAL;
         if (!cry_engine_available(engine))
                 return -ENOTSUP;
         c = calloc(1, sizeof *c);
@@ -198,9 +203,9 @@ int cry_sector_cipher_new_with(enum cry_engine engine, enum cry_method method, c
         c->method = row;
         c->engine = engine == CRY_ENGINE_BEST ? best_engine() : engine;
         c->sector_bytes = sector_bytes;
-        r = make_contexts(c, key);
-        if (r == 0)
-                r = choose_engine(c, key);
+        r = choose_engine(c, key);
+        if (r == 0 && c->engine == CRY_ENGINE_LIBRARY)
+                r = make_contexts(c, key);
         if (r < 0)
                 return r;
         *ret_cipher = take_ptr(c);
@@ -232,8 +237,7 @@ enum cry_engine cry_sector_cipher_engine(const struct cry_sector_cipher *c)
         return c->engine;
 }
 
-/* -- through the library
- * ----------------------------------------------------------------------------- */
+/* -- through the library -- */
 
 static EVP_CIPHER_CTX *context_free(EVP_CIPHER_CTX *c)
 {
@@ -299,8 +303,7 @@ static int library_run(const struct cry_sector_cipher *c, bool encrypt, uint64_t
         return r;
 }
 
-/* -- Elephant
- * ---------------------------------------------------------------------------------------- */
+/* -- Elephant -- */
 
 /* Sector keys of a batch: E_t(offset), E_t(offset with byte 15 = 0x80). */
 static int make_sector_keys(const struct cry_sector_cipher *c, uint64_t offset_bytes, size_t n,
@@ -325,8 +328,7 @@ static int make_sector_keys(const struct cry_sector_cipher *c, uint64_t offset_b
         return r < 0 ? r : run(context, NULL, keys[0], keys[0], 32 * n);
 }
 
-/* -- batches
- * ----------------------------------------------------------------------------------------- */
+/* -- batches -- */
 
 static void engine_batch(const struct cry_sector_cipher *c, bool encrypt, uint64_t offset_bytes,
                          const uint8_t *in, uint8_t *out, size_t n_sectors)
@@ -346,12 +348,10 @@ static void engine_batch(const struct cry_sector_cipher *c, bool encrypt, uint64
 
                 numbers[i] = htole64(c->method->xts ? offset / c->sector_bytes : offset);
         }
-        if (!c->method->xts)
-                c->ops->cbc_decrypt(&batch);
-        else if (encrypt)
-                c->ops->xts_encrypt(&batch);
+        if (c->method->xts)
+                (encrypt ? c->ops->xts_encrypt : c->ops->xts_decrypt)(&batch);
         else
-                c->ops->xts_decrypt(&batch);
+                (encrypt ? cry_aesni_cbc_encrypt : c->ops->cbc_decrypt)(&batch);
 }
 
 static int decrypt_batch(const struct cry_sector_cipher *c, uint64_t offset_bytes,
@@ -389,8 +389,7 @@ static int encrypt_batch(const struct cry_sector_cipher *c, uint64_t offset_byte
                 bth_wipe(keys, sizeof keys);
                 in = out;
         }
-        /* CBC encrypts one block after the other; new volumes are XTS, so the library will do. */
-        if (!c->ops || !c->method->xts)
+        if (!c->ops)
                 return library_run(c, true, offset_bytes, in, out, n * c->sector_bytes);
         engine_batch(c, true, offset_bytes, in, out, n);
         return 0;
@@ -398,6 +397,15 @@ static int encrypt_batch(const struct cry_sector_cipher *c, uint64_t offset_byte
 
 typedef int (*batch_fn)(const struct cry_sector_cipher *c, uint64_t offset_bytes, const uint8_t *in,
                         uint8_t *out, size_t n_sectors);
+
+/* Clears the stack below the caller, where the compiler may have put round keys that found no
+ * register. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+        uint8_t below[WIPED_STACK_BYTES];
+
+        bth_wipe(below, sizeof below);
+}
 
 static int run_batches(const struct cry_sector_cipher *c, batch_fn batch, uint64_t offset_bytes,
                        const uint8_t *in, uint8_t *out, size_t length_bytes)
@@ -412,6 +420,7 @@ static int run_batches(const struct cry_sector_cipher *c, batch_fn batch, uint64
                 r = batch(c, offset_bytes + at, in + at, out + at, n);
                 at += n * c->sector_bytes;
         }
+        wipe_stack();
         return r;
 }
 

@@ -178,12 +178,56 @@ static void test_crc_combine(void **state)
         }
 }
 
+/* Zero bytes by doubling, to 2^60 and beyond: (A + B) + C equals A + (B + C) at every length. */
+static void test_crc_combine_huge(void **state)
+{
+        const uint64_t tail = cry_crc64(0, "123456789", 9), head = cry_crc64(0, "ABCDEFGH", 8);
+        uint64_t zeros = cry_crc64(0, "", 1);
+
+        for (unsigned log2_bytes = 0; log2_bytes < 64; log2_bytes++) {
+                const uint64_t n = UINT64_C(1) << log2_bytes;
+                const uint64_t left = cry_crc64_combine(cry_crc64_combine(head, zeros, n), tail, 9);
+                const uint64_t right =
+                        cry_crc64_combine(head, cry_crc64_combine(zeros, tail, 9), n + 9);
+
+                assert_true(left == right);
+                zeros = cry_crc64_combine(zeros, zeros, n);
+        }
+}
+
+/* One long stream among short ones is finished alone; the state may be kept in between. */
+static void test_md5_one_long(void **state)
+{
+        for (int e = CRY_MD5_BEST; e < _CRY_MD5_ENGINE_MAX; e++) {
+                struct cry_md5 md5[20];
+
+                if (!cry_md5_engine_available((enum cry_md5_engine)e))
+                        continue;
+                for (size_t i = 0; i < 20; i++)
+                        cry_md5_init(&md5[i]);
+                for (int half = 0; half < 2; half++) {
+                        struct cry_md5_job jobs[20];
+
+                        for (size_t i = 0; i < 20; i++) {
+                                size_t n = i == 7 ? DATA_BYTES / 2 : 100 * i;
+
+                                jobs[i] =
+                                        (struct cry_md5_job){ &md5[i], data + (size_t)half * n, n };
+                        }
+                        cry_md5_update_many_with((enum cry_md5_engine)e, jobs, 20);
+                }
+                for (size_t i = 0; i < 20; i++)
+                        assert_right(&md5[i], data, i == 7 ? DATA_BYTES : 200 * i);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_md5_known),         cmocka_unit_test(test_md5_streams),
                 cmocka_unit_test(test_md5_lengths),       cmocka_unit_test(test_crc_known),
                 cmocka_unit_test(test_crc_engines_agree), cmocka_unit_test(test_crc_combine),
+                cmocka_unit_test(test_crc_combine_huge),  cmocka_unit_test(test_md5_one_long),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
