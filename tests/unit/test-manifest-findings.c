@@ -233,6 +233,10 @@ static const struct example warnings[] = {
           WITH("4", BLOCKS("<Block Offset=\"0\" Length=\"4\" "
                            "Hash=\"CB08CA4A7BB5F9683C19133A84872Ca7\"/>\n")),
           12, "attic/a", "in Block" },
+        { F(LOWER_CASE_HASH),
+          WITH("4", BLOCKS("<Block Offset=\"0\" Length=\"4\" "
+                           "Hash=\"Cb08CA4A7BB5F9683C19133A84872CA7\"/>\n")),
+          12, "attic/a", "in Block" },
         { F(LARGE_BLOB_WITHOUT_IDS), WITH("67108865", BLOCKS(BLOCK("0", "67108865"))), 6, "attic/a",
           "" },
         { F(BLOCK_ID_NOT_HASH), WITH("4", BLOCKS("<Block Offset=\"0\" Length=\"4\"" MD5_EFGH HASH)),
@@ -566,6 +570,25 @@ static void test_max_each(void **state)
         pass_clear(&p);
 }
 
+/* One entry that is wrong in many places: eight of a kind are told, all are counted. */
+static void test_many_in_one(void **state)
+{
+        struct synthetic s = { .pattern = "<Block Length=\"x\" Hash=\"y\"/><Z/>" };
+        struct pass p;
+
+        synthetic_init(&s, TOP KEY LIST "<Blob>\n" NAMED(LENGTH("4") RENAME) "<BlockList>", 100,
+                       "</BlockList></Blob>" END);
+        pass_init(&p);
+        pass_run_on(&p, &s.base);
+        assert_int_equal(p.result, -EBADMSG);
+        assert_true(p.summary->counts[F(NUMBER_INVALID)] == 100);
+        assert_true(p.summary->counts[F(HASH_INVALID)] == 100);
+        assert_true(p.summary->counts[F(ATTRIBUTE_MISSING)] == 100);
+        assert_true(p.summary->counts[F(UNKNOWN_ELEMENT)] == 1);
+        assert_int_equal(p.heard.n, 3 * 8 + 1);
+        pass_clear(&p);
+}
+
 /* Last: every finding was heard in one of the tests above. MANIFEST_HASH_MISMATCH is the spool's.
  */
 static void test_all_covered(void **state)
@@ -589,6 +612,7 @@ int main(void)
                 cmocka_unit_test(test_text_too_long),
                 cmocka_unit_test(test_list),
                 cmocka_unit_test(test_max_each),
+                cmocka_unit_test(test_many_in_one),
                 cmocka_unit_test(test_all_covered),
         };
 

@@ -262,6 +262,7 @@ static void test_fragments_closed(void **state)
                 med_xml_parse(text, sizeof text - 1, &hearing, &b, "f.xml", MED_XML_FRAGMENTS, &e),
                 -EBADMSG);
         assert_string_equal(b.data, "<a></a>");
+        assert_string_equal(e.sentence, "an end tag has no start tag");
 }
 
 int main(void)
