@@ -58,9 +58,9 @@ struct upl_client {
         struct upl_budget *waits;
         pthread_t thread;
 
-        pthread_mutex_t lock; /* over the three below; nothing is locked while it is held */
+        pthread_mutex_t lock; /* over the four below; nothing is locked while it is held */
         struct list arrived;
-        bool stop;
+        bool stop, joined;
         struct upl_client_state state;
 
         /* Of the client's thread. */
@@ -464,21 +464,36 @@ int upl_client_new(const struct upl_client_options *o, struct upl_client **ret_c
         return 0;
 }
 
-struct upl_client *upl_client_free(struct upl_client *c)
+void upl_client_stop(struct upl_client *c)
 {
+        struct list arrived = { 0 };
         struct upl_attempt *a;
+        bool join;
 
-        if (!c)
-                return NULL;
         (void)pthread_mutex_lock(&c->lock);
         c->stop = true;
+        join = !c->joined;
+        c->joined = true;
         (void)pthread_mutex_unlock(&c->lock);
+        if (!join)
+                return;
         upl_http_wake(c->http);
         (void)pthread_join(c->thread, NULL);
-        while ((a = list_take(&c->arrived))) {
+        (void)pthread_mutex_lock(&c->lock);
+        arrived = c->arrived;
+        c->arrived = (struct list){ 0 };
+        (void)pthread_mutex_unlock(&c->lock);
+        while ((a = list_take(&arrived))) {
                 c->n[ATTEMPT_QUEUED]++;
                 finish(a, -ECANCELED, UPL_FAILURE_PERMANENT);
         }
+}
+
+struct upl_client *upl_client_free(struct upl_client *c)
+{
+        if (!c)
+                return NULL;
+        upl_client_stop(c);
         (void)pthread_mutex_destroy(&c->lock);
         client_drop(c);
         return NULL;

@@ -34,7 +34,11 @@ struct upl_client_options {
 /* Returns 0, -EINVAL, -ENOMEM, -errno of pthread_create(3). */
 int upl_client_new(const struct upl_client_options *options, struct upl_client **ret_client)
         _must_check_;
-/* Ends calls under way with -ECANCELED (their `done` is called) and stops the thread. */
+/* Ends calls under way, and all that come later, with -ECANCELED (`done` is called of those that
+ * were started). Not from the client's own thread; one thread may call it while others wait for
+ * calls. */
+void upl_client_stop(struct upl_client *c);
+/* Stops and frees. No other thread may use the client any more. */
 struct upl_client *upl_client_free(struct upl_client *c);
 DEFINE_CLEANUP(upl_client_free, struct upl_client *);
 

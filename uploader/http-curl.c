@@ -30,8 +30,9 @@ struct job {
         CURL *easy;
         struct curl_slist *headers;
         uint64_t body_offset_bytes;
-        int abort; /* why one of our callbacks ended it */
-        bool held; /* paused by the bandwidth cap */
+        int abort;       /* why one of our callbacks ended it */
+        bool held;       /* paused by the bandwidth cap */
+        bool head_whole; /* the blank line behind the headers came */
 };
 
 struct curl_http {
@@ -143,6 +144,8 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
                 r = take_status_line(j->exchange, data, length);
         else if (length > 0)
                 r = take_header_line(j->exchange, data, length);
+        else
+                j->head_whole = j->exchange->status >= 200;
         if (r < 0) {
                 j->abort = r;
                 return 0;
@@ -387,6 +390,10 @@ static unsigned drain(struct curl_http *h)
                         continue;
                 j = (struct job *)(void *)private;
                 x = j->exchange;
+                /* To curl, headers that end with the connection are an answer; to us they are not.
+                 */
+                if (code == CURLE_OK && !j->head_whole)
+                        code = CURLE_RECV_ERROR;
                 x->result = result_of(code, j->abort);
                 if (x->result < 0)
                         (void)snprintf(x->cause, sizeof x->cause, "%s",

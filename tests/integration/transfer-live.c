@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A worker without a drive: the engine over blobs made up from numbers, for transfer-live.py, which
+ * makes faults, kills it and starts it again.
+ *   transfer-live FOLDER COUNT [readback]
+ *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
+ * Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and bytes. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "base/time.h"
+#include "crypto/md5multi.h"
+#include "uploader/engine.h"
+
+#define BLOCK_BYTES  40000u
+#define BUDGET_BYTES (8u << 20)
+
+/* What kind blob number i is; transfer-live.py has the same rules. */
+static uint64_t length_of(uint64_t i)
+{
+        return i % 7 == 0 ? 0 : i % 5 == 0 ? BLOCK_BYTES * 6 + i : i % 11 == 0 ? 512 * 300 : i * 37;
+}
+
+static bool is_page(uint64_t i)
+{
+        return i % 7 != 0 && i % 5 != 0 && i % 11 == 0;
+}
+
+struct made {
+        struct med_manifest_blob blob;
+        struct med_manifest_range ranges[16];
+        char path[64];
+        uint8_t *data;
+        struct bth_source *source;
+};
+
+static void fill(uint64_t i, uint8_t *data, uint64_t n)
+{
+        for (uint64_t k = 0; k < n; k++)
+                data[k] = (uint8_t)(k * 7 + k / 251 + i * 13);
+        /* Pages with holes: every third 4 KiB is zero. */
+        for (uint64_t k = 0; is_page(i) && k < n; k++)
+                if (k / 4096 % 3 == 1)
+                        data[k] = 0;
+}
+
+static void add_ranges(struct made *m, uint64_t step)
+{
+        for (uint64_t at = 0; at < m->blob.length_bytes; at += step) {
+                struct med_manifest_range *r = &m->ranges[m->blob.n_ranges++];
+                struct cry_md5 md5;
+
+                r->offset_bytes = at;
+                r->length_bytes = MIN(step, m->blob.length_bytes - at);
+                r->id = MED_MANIFEST_NO_ID;
+                cry_md5_init(&md5);
+                cry_md5_update(&md5, m->data + at, (size_t)r->length_bytes);
+                cry_md5_finish(&md5, r->md5);
+        }
+}
+
+static struct made *make(uint64_t i)
+{
+        struct made *m = calloc(1, sizeof *m);
+        uint64_t n = length_of(i);
+
+        if (!m || !(m->data = malloc((size_t)n + 1)))
+                abort();
+        (void)snprintf(m->path, sizeof m->path, "moved/dir/blob-%" PRIu64 ".bin", i);
+        fill(i, m->data, n);
+        m->blob = (struct med_manifest_blob){
+                .index = i,
+                .blob_path = m->path,
+                .file_path = "\\x",
+                .length_bytes = n,
+                .disposition = (enum bth_disposition)(i % 3),
+                .kind = is_page(i) ? MED_MANIFEST_PAGE : MED_MANIFEST_BLOCK,
+                .ranges = m->ranges,
+        };
+        add_ranges(m, is_page(i) ? 4096 * 4 : BLOCK_BYTES);
+        if (bth_source_new_memory(m->data, (size_t)n, &m->source) < 0)
+                abort();
+        return m;
+}
+
+static void unmake(struct made *m)
+{
+        (void)bth_source_free(m->source);
+        free(m->data);
+        free(m);
+}
+
+struct run {
+        uint64_t next, count;
+        unsigned n_failed, n_resumed;
+        uint64_t sent_bytes;
+};
+
+static int on_next(void *userdata, struct upl_transfer_item *ret_item, void **ret_cookie)
+{
+        struct run *run = userdata;
+        struct made *m;
+
+        if (run->next >= run->count)
+                return 0;
+        m = make(run->next++);
+        *ret_item = (struct upl_transfer_item){ .blob = &m->blob, .content = m->source };
+        *ret_cookie = m;
+        return 1;
+}
+
+static void on_ended(void *userdata, void *cookie, const struct upl_transfer_item *item,
+                     const struct upl_transfer_result *result)
+{
+        struct run *run = userdata;
+        char text[1500];
+
+        (void)printf("%" PRIu64 " %s %s %s\n", item->blob->index,
+                     bth_blob_status_to_string(result->outcome.status),
+                     bth_disposition_status_to_string(result->outcome.disposition),
+                     result->outcome.name);
+        if (result->outcome.status != BTH_BLOB_STATUS_COMPLETED) {
+                run->n_failed++;
+                (void)fprintf(stderr, "%s\n",
+                              bth_error_to_string(&result->error, text, sizeof text));
+        }
+        run->n_resumed += result->resumed;
+        run->sent_bytes += result->sent_bytes;
+        unmake(cookie);
+}
+
+static void on_dropped(void *userdata, void *cookie)
+{
+        unmake(cookie);
+}
+
+static struct upl_transfer_env env;
+static atomic_bool stop;
+
+static void *wait_for_term(void *userdata)
+{
+        sigset_t *set = userdata;
+        int signal_number;
+
+        if (sigwait(set, &signal_number) == 0 && signal_number == SIGTERM)
+                upl_engine_stop(&env, &stop);
+        return NULL;
+}
+
+static int client_new(struct upl_credential **ret_credential)
+{
+        struct upl_http_options http = { .stall_timeout_sec = 2 };
+        struct upl_client_options o = {
+                .retry = { 20000, 500000, 120 * BTH_USEC_PER_SEC, 300000 },
+                .waits = env.budget,
+        };
+        struct bth_secret *secret = NULL;
+        int r;
+
+        r = upl_endpoint_parse(getenv("BERTH_ENDPOINT"), true, &o.endpoint, NULL);
+        if (r == 0)
+                r = bth_secret_new_from_file(getenv("BERTH_CREDENTIAL_FILE"), 65536, true, &secret);
+        if (r == 0)
+                r = upl_credential_new(
+                        upl_credential_kind_from_string(getenv("BERTH_CREDENTIAL_KIND")),
+                        getenv("BERTH_ACCOUNT"), secret, ret_credential, NULL);
+        (void)bth_secret_free(secret);
+        o.credential = *ret_credential;
+        if (r == 0)
+                r = upl_http_curl_new(&http, &o.http);
+        if (r == 0)
+                r = upl_client_new(&o, &env.client);
+        upl_endpoint_clear(&o.endpoint);
+        return r;
+}
+
+int main(int argc, char **argv)
+{
+        static const uint8_t identity[UPL_STATE_IDENTITY_BYTES] = { 42 };
+        struct run run = { 0 };
+        struct upl_engine_options o = { &env, 24, on_next, on_ended, on_dropped, &run };
+        struct upl_credential *credential = NULL;
+        struct upl_client_state client_state;
+        struct upl_budget_state budget_state;
+        struct bth_error error = BTH_ERROR_INIT;
+        pthread_t waiter;
+        sigset_t set;
+        int folder, r;
+
+        if (argc < 3 || bth_parse_u64(argv[2], &run.count) < 0)
+                return 2;
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigaddset(&set, SIGUSR1);
+        (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+        env.stop = &stop;
+        env.readback = argc > 3;
+        folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = folder < 0 ? -errno : upl_budget_new(BUDGET_BYTES, &env.budget);
+        if (r == 0)
+                r = upl_hasher_new(&env.hasher);
+        if (r == 0)
+                r = upl_state_open(folder, "transfer", identity, &env.state, &error);
+        if (r == 0)
+                r = client_new(&credential);
+        if (r < 0) {
+                (void)fprintf(stderr, "cannot start: %s %s\n", bth_strerror(r), error.sentence);
+                return 2;
+        }
+        if (pthread_create(&waiter, NULL, wait_for_term, &set) != 0)
+                return 2;
+        r = upl_engine_run(&o);
+        upl_client_look(env.client, &client_state);
+        upl_budget_look(env.budget, &budget_state);
+        (void)fprintf(stderr,
+                      "# result %d requests %" PRIu64 " retries %" PRIu64 " sent %" PRIu64
+                      " resumed %u peak %" PRIu64 "\n",
+                      r, client_state.requests, client_state.retries, run.sent_bytes, run.n_resumed,
+                      budget_state.peak_bytes);
+        (void)pthread_kill(waiter, SIGUSR1);
+        (void)pthread_join(waiter, NULL);
+        env.client = upl_client_free(env.client);
+        (void)upl_credential_free(credential);
+        (void)upl_state_free(env.state);
+        (void)upl_hasher_free(env.hasher);
+        (void)upl_budget_free(env.budget);
+        (void)close(folder);
+        return r == -ECANCELED ? 3 : r < 0 ? 2 : run.n_failed > 0 ? 1 : 0;
+}

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transfer engine against the emulator: all kinds of blobs and dispositions, faults, kills, restarts.
+
+Usage: transfer-live.py PROGRAM [--soak]     (skips with 77 where the emulator cannot be had)
+BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
+"""
+import base64
+import hashlib
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from azurite import Azurite, Missing  # noqa: E402
+from faultproxy import FaultProxy  # noqa: E402
+
+BLOCK = 40000
+RENAME, NO_OVERWRITE, OVERWRITE = 0, 1, 2
+READ_ALL = """
+    const found = {};
+    const container = service.getContainerClient('moved');
+    for await (const b of container.listBlobsFlat({ includeUncommitedBlobs: false })) {
+        const data = await container.getBlobClient(b.name).downloadToBuffer();
+        const hash = require('crypto').createHash('md5').update(data).digest('hex');
+        found[b.name] = { hash, length: data.length, type: b.properties.blobType };
+    }
+    return found;"""
+SEED_OLD = """
+    const container = service.getContainerClient('moved');
+    await container.createIfNotExists();
+    for (let i = 0; i < Number(args[0]); i++)
+        if (i % 4 === 1)
+            await container.getBlockBlobClient('dir/blob-' + i + '.bin').upload('old ' + i, ('old ' + i).length);
+    return null;"""
+
+
+def length_of(i: int) -> int:
+    return 0 if i % 7 == 0 else BLOCK * 6 + i if i % 5 == 0 else 512 * 300 if i % 11 == 0 else i * 37
+
+
+def is_page(i: int) -> bool:
+    return i % 7 != 0 and i % 5 != 0 and i % 11 == 0
+
+
+def content_of(i: int) -> bytes:
+    data = bytearray((k * 7 + k // 251 + i * 13) & 255 for k in range(length_of(i)))
+    if is_page(i):
+        for k in range(4096, len(data), 3 * 4096):
+            data[k:k + 4096] = bytes(len(data[k:k + 4096]))
+    return bytes(data)
+
+
+HASHES: dict[int, str] = {}
+
+
+def hash_of(i: int) -> str:
+    if i not in HASHES:
+        HASHES[i] = hashlib.md5(content_of(i)).hexdigest()
+    return HASHES[i]
+
+
+def expected(count: int, old: bool) -> dict:
+    """Name -> (hash, type) of every blob that must be there, and no other."""
+    want = {}
+    for i in range(count):
+        name, new = f"dir/blob-{i}.bin", (hash_of(i), "PageBlob" if is_page(i) else "BlockBlob")
+        if old and i % 4 == 1 and i % 3 != OVERWRITE:
+            want[name] = (hashlib.md5(f"old {i}".encode()).hexdigest(), "BlockBlob")
+            if i % 3 == RENAME:
+                want[f"dir/blob-{i} (2).bin"] = new
+        else:
+            want[name] = new
+    return want
+
+
+def check(server, count: int, old: bool) -> None:
+    found = {name: (b["hash"], b["type"]) for name, b in server.client(READ_ALL).items()}
+    want = expected(count, old)
+    wrong = sorted(name for name in want.keys() | found.keys() if want.get(name) != found.get(name))
+    assert not wrong, f"{len(wrong)} blobs are wrong, missing or too many: {wrong[:10]}"
+
+
+class Worker:
+    def __init__(self, program, port, server, folder):
+        credential = pathlib.Path(folder) / "credential"
+        credential.write_text(server.key)
+        credential.chmod(0o600)
+        self.program, self.folder = program, folder
+        self.environment = dict(os.environ, BERTH_ENDPOINT=f"http://127.0.0.1:{port}/{server.account}",
+                                BERTH_ACCOUNT=server.account, BERTH_CREDENTIAL_KIND="key",
+                                BERTH_CREDENTIAL_FILE=str(credential))
+
+    def start(self, count, *more) -> subprocess.Popen:
+        return subprocess.Popen([self.program, self.folder, str(count), *more], env=self.environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, count, *more) -> tuple[int, list, str]:
+        worker = self.start(count, *more)
+        out, err = worker.communicate(timeout=600)
+        print(err.strip()[-1500:])
+        return worker.returncode, [line.split(" ", 3) for line in out.splitlines()], err
+
+
+def clean_run(program) -> None:
+    print("--- a clean run, the container is made; a second one sends nothing")
+    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        worker = Worker(program, server.port, server, folder)
+        code, lines, _ = worker.run(150, "readback")
+        assert code == 0 and len(lines) == 150 and all(line[1:3] == ["Completed", "Created"] for line in lines), lines
+        check(server, 150, False)
+        code, lines, err = worker.run(150)
+        assert code == 0 and len(lines) == 150, lines
+        assert " requests 0 " in err, "finished blobs were asked for again"
+
+
+def dispositions(program) -> None:
+    print("--- existing blobs: renamed, kept, replaced; one is leased by somebody else")
+    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, "100")
+        server.client("""await service.getContainerClient('moved').getBlobClient('dir/blob-17.bin')
+            .getBlobLeaseClient().acquireLease(-1); return null;""")
+        worker = Worker(program, server.port, server, folder)
+        code, lines, _ = worker.run(100)
+        by_index = {int(line[0]): line[1:] for line in lines}
+        assert code == 1 and by_index[17][0] == "LeasePresent", by_index[17]
+        for i, (status, disposition, name) in by_index.items():
+            if i == 17:
+                continue
+            existed = i % 4 == 1
+            wanted = ["Renamed", "Skipped", "Overwritten"][i % 3] if existed else "Created"
+            assert (status, disposition) == ("Completed", wanted), (i, status, disposition)
+        server.client("""await service.getContainerClient('moved').getBlobClient('dir/blob-17.bin')
+            .getBlobLeaseClient().breakLease(0); return null;""")
+        code, lines, _ = worker.run(100)
+        assert code == 0, "the blob goes through once its lease is gone"
+        check(server, 100, True)
+
+
+def refusals(program) -> None:
+    """Each is an answer of the service's documentation ("Blob service error codes")."""
+    print("--- answers that end one blob and not the others")
+    cases = {1: (403, "AuthorizationPermissionMismatch", "BlobRequestForbidden"),
+             2: (409, "BlobImmutableDueToPolicy", "BlobRequestFailed"),
+             3: (409, "BlobArchived", "BlobRequestFailed"),
+             4: (413, "RequestBodyTooLarge", "BlobRequestFailed"),
+             5: (400, "InvalidBlobOrBlock", "BlobRequestFailed"),
+             6: (412, "LeaseIdMissing", "LeasePresent")}
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        for i, (status, code, _) in cases.items():
+            proxy.add("status", match=f"^PUT .*/blob-{i}[.]bin", status=status, code=code, times=-1)
+        worker = Worker(program, proxy.port, server, folder)
+        code, lines, _ = worker.run(12)
+        found = {int(line[0]): line[1] for line in lines}
+        assert code == 1 and len(found) == 12
+        for i in range(12):
+            assert found[i] == (cases[i][2] if i in cases else "Completed"), (i, found[i])
+        proxy.rules.clear()
+        assert worker.run(12)[0] == 0
+        check(server, 12, False)
+
+
+def add_random_faults(proxy, dice) -> None:
+    for _ in range(30):
+        do = dice.choice(["reset", "lose", "truncate", "flip", "twice", "status", "status", "stall"])
+        rule = {"match": "^(PUT|GET|HEAD) .*moved", "skip": dice.randrange(400)}
+        if do == "status":
+            rule.update(dice.choice([
+                {"status": 503, "code": "ServerBusy", "headers": {"Retry-After": "1"}},
+                {"status": 500, "code": "OperationTimedOut"}, {"status": 500, "code": "InternalError"},
+                {"status": 403, "code": "AuthenticationFailed"}, {"status": 401, "code": ""}]))
+        if do == "twice":
+            rule["match"] = "^PUT .*moved"
+        if do == "flip":
+            # The emulator, unlike the service, does not check the hash of a block list.
+            rule["match"] = "^PUT (?!.*comp=blocklist).*moved"
+        if do == "stall":
+            rule["seconds"] = 4.0
+        proxy.add(do, **rule)
+
+
+def faults_and_kills(program, kills: int) -> None:
+    seed = int(os.environ.get("BERTH_SEED", random.randrange(1 << 32)))
+    print(f"--- faults, {kills} kills; BERTH_SEED={seed}")
+    dice, count = random.Random(seed), 200
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, str(count))
+        worker = Worker(program, proxy.port, server, folder)
+        for kill in range(kills):
+            add_random_faults(proxy, dice)
+            running = worker.start(count)
+            at = len(proxy.seen) + dice.randrange(1, 120)
+            while len(proxy.seen) < at and running.poll() is None:
+                time.sleep(0.002)
+            running.send_signal(signal.SIGKILL if kill % 4 != 3 else signal.SIGTERM)
+            running.communicate(timeout=60)
+            print(f"kill {kill} after {len(proxy.seen)} requests: {running.returncode}")
+            assert running.returncode in (-signal.SIGKILL, 3, 0), running.returncode
+        add_random_faults(proxy, dice)
+        code, lines, err = worker.run(count)
+        print(f"faults made: {proxy.hits}")
+        assert code == 0 and len(lines) == count, f"seed {seed}: exit {code}"
+        check(server, count, True)
+
+
+def main() -> None:
+    program, soak = sys.argv[1], "--soak" in sys.argv
+    try:
+        clean_run(program)
+        dispositions(program)
+        refusals(program)
+        faults_and_kills(program, 50 if soak else 5)
+    except Missing as reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* engine - see engine.h. */
+#include "uploader/engine.h"
+
+#include <pthread.h>
+
+#define DEFAULT_THREADS    32u
+#define THREAD_STACK_BYTES ((size_t)256 << 10)
+
+struct engine {
+        const struct upl_engine_options *options;
+        pthread_mutex_t lock; /* over `failed`, and around the three functions of the options */
+        int failed;
+        bool at_end;
+};
+
+/* Takes the next blob. Returns false when there is none, or none wanted. */
+static bool take(struct engine *e, struct upl_transfer_item *item, void **cookie)
+{
+        const struct upl_engine_options *o = e->options;
+        int r = 0;
+
+        (void)pthread_mutex_lock(&e->lock);
+        if (e->failed == 0 && !e->at_end) {
+                r = atomic_load(o->env->stop) ? -ECANCELED : o->next(o->userdata, item, cookie);
+                if (r < 0)
+                        e->failed = r;
+                e->at_end = r <= 0;
+        }
+        (void)pthread_mutex_unlock(&e->lock);
+        return r > 0;
+}
+
+static void *engine_thread(void *userdata)
+{
+        struct engine *e = userdata;
+        const struct upl_engine_options *o = e->options;
+        struct upl_transfer_item item;
+        void *cookie;
+
+        while (take(e, &item, &cookie)) {
+                struct upl_transfer_result result;
+                int r = upl_transfer_run(o->env, &item, &result);
+
+                (void)pthread_mutex_lock(&e->lock);
+                if (r == 0)
+                        o->ended(o->userdata, cookie, &item, &result);
+                else if (o->dropped)
+                        o->dropped(o->userdata, cookie);
+                if (r < 0 && e->failed == 0)
+                        e->failed = r;
+                (void)pthread_mutex_unlock(&e->lock);
+                if (r == 0)
+                        upl_transfer_result_clear(&result);
+        }
+        return NULL;
+}
+
+int upl_engine_run(const struct upl_engine_options *options)
+{
+        struct engine e = { .options = options, .lock = PTHREAD_MUTEX_INITIALIZER };
+        unsigned wanted = options->threads ? options->threads : DEFAULT_THREADS, n = 0;
+        pthread_t threads[UPL_ENGINE_THREADS_MAX];
+        pthread_attr_t attributes;
+        int r;
+
+        if (wanted > UPL_ENGINE_THREADS_MAX)
+                return -EINVAL;
+        r = -pthread_attr_init(&attributes);
+        if (r < 0)
+                return r;
+        r = -pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+        for (; r == 0 && n < wanted; n++) {
+                r = -pthread_create(&threads[n], &attributes, engine_thread, &e);
+                if (r < 0)
+                        break;
+        }
+        (void)pthread_attr_destroy(&attributes);
+        for (unsigned i = 0; i < n; i++)
+                (void)pthread_join(threads[i], NULL);
+        /* With at least one thread everything was done, only slower. */
+        return n > 0 ? e.failed : r;
+}
+
+void upl_engine_stop(struct upl_transfer_env *env, atomic_bool *stop)
+{
+        atomic_store(stop, true);
+        upl_budget_close(env->budget);
+        upl_client_stop(env->client);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* hasher - MD5 for many threads at once, in the lanes of one multi-buffer hash.
+ * Who comes while nobody hashes does so for all that wait; who comes meanwhile is in the next
+ * batch. */
+#pragma once
+
+#include "base/digest.h"
+#include "base/macros.h"
+
+struct upl_hasher;
+
+/* Returns 0 or -ENOMEM. */
+int upl_hasher_new(struct upl_hasher **ret_hasher) _must_check_;
+struct upl_hasher *upl_hasher_free(struct upl_hasher *h); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(upl_hasher_free, struct upl_hasher *);
+
+/* The MD5 of one message. Blocks until it is done, for about as long as hashing the longest message
+ * of its batch takes. Any thread. */
+void upl_hasher_md5(struct upl_hasher *h, const void *data, size_t n,
+                    uint8_t ret_md5[BTH_MD5_BYTES]);
