@@ -348,7 +348,8 @@ static void test_complaints_are_whole(void **state)
                 "[EndValue]\n"
                 "[EndUpdateRecord]\n";
         struct heard h;
-        _cleanup_(med_journal_freep) struct med_journal *j = parse(text, sizeof text - 1, &h);
+        _unused_ _cleanup_(med_journal_freep) struct med_journal *j =
+                parse(text, sizeof text - 1, &h);
         char *rest = h.texts, *line;
 
         assert_string_equal(h.names, "journal-unknown-record:1 journal-stray-line:2 "
