@@ -21,6 +21,22 @@ static void on_log(int level, const char *message, void *userdata)
         bth_debug("libcryptsetup: %s", message);
 }
 
+/* The first sector may name wrong places; ours names the intact copy's. */
+static int write_boot(const struct cry_metadata *m, const struct fve_block_header *h, int fd)
+{
+        uint8_t boot[BOOT_BYTES];
+        const struct fve_boot_record *record;
+        bool eow;
+
+        memcpy(boot, m->boot, sizeof boot);
+        record = fve_find_record(boot, &eow);
+        if (!record)
+                return -EBADMSG;
+        memcpy(boot + ((const uint8_t *)record - boot) + offsetof(struct fve_boot_record, copies),
+               h->copies, sizeof h->copies);
+        return bth_pwrite_full(fd, boot, sizeof boot, 0);
+}
+
 static int make_volume(const struct cry_metadata *m, int *ret_fd)
 {
         _cleanup_close_ int fd = memfd_create("berth-bitlocker-metadata", MFD_CLOEXEC);
@@ -31,7 +47,7 @@ static int make_volume(const struct cry_metadata *m, int *ret_fd)
                 return -errno;
         if (ftruncate(fd, (off_t)m->volume_bytes) < 0)
                 return -errno;
-        r = bth_pwrite_full(fd, m->boot, BOOT_BYTES, 0);
+        r = write_boot(m, h, fd);
         for (size_t i = 0; r == 0 && i < CRY_FVE_COPIES; i++)
                 r = bth_pwrite_full(fd, m->block, CRY_FVE_REGION_BYTES, le64_get(h->copies[i]));
         if (r == 0)

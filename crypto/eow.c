@@ -17,6 +17,7 @@
 #define RECORD_HEADER    0x24
 #define FILE_MAX         (64u << 10)
 #define CHUNK_MIN        4096u
+#define RUNS_MAX         (1u << 20) /* 8 TB in chunks of 8 MiB that alternate */
 
 static int damaged(struct bth_error *error, const char *what)
 {
@@ -63,6 +64,8 @@ static int add_run(struct cry_eow *e, uint64_t offset_bytes, uint64_t length_byt
                 last->length_bytes += length_bytes;
                 return 0;
         }
+        if (e->n_runs == RUNS_MAX)
+                return -E2BIG;
         if ((e->n_runs & (e->n_runs - 1)) == 0) { /* grow at 0, 1, 2, 4, 8 … */
                 void *p = reallocarray(e->runs, MAX(e->n_runs * 2, (size_t)1), sizeof *e->runs);
 
@@ -131,7 +134,7 @@ static int add_region(struct cry_eow *e, const uint8_t *file, const uint8_t *rec
                 r = add_run(e, start + k * chunk, MIN((uint64_t)chunk, size - k * chunk),
                             encrypted);
         }
-        return r;
+        return r == -E2BIG ? damaged(error, "it alternates too often") : r;
 }
 
 static int read_bitmap(struct bth_source *volume, const struct cry_metadata *m,
@@ -180,6 +183,19 @@ static int by_offset(const void *a, const void *b)
         return x < y ? -1 : x > y;
 }
 
+/* In order, and no byte in two of them: then each byte has one answer. */
+static int sort_runs(struct cry_eow *e, struct bth_error *error)
+{
+        if (e->n_runs == 0)
+                return damaged(error, "it has no regions");
+        qsort(e->runs, e->n_runs, sizeof *e->runs, by_offset);
+        for (size_t i = 1; i < e->n_runs; i++)
+                if (e->runs[i].offset_bytes - e->runs[i - 1].offset_bytes <
+                    e->runs[i - 1].length_bytes)
+                        return damaged(error, "its regions overlap");
+        return 0;
+}
+
 int cry_eow_read(struct bth_source *volume, const struct cry_metadata *m, struct cry_eow *ret_eow,
                  struct bth_error *error)
 {
@@ -201,13 +217,12 @@ int cry_eow_read(struct bth_source *volume, const struct cry_metadata *m, struct
         for (uint32_t i = 0; r == 0 && i < n_regions; i++)
                 r = read_bitmap(volume, m, bth_load_le64(info + INFO_HEADER + 8 * i), chunk,
                                 bth_load_le32(info + 0x18), &e, error);
-        if (r == 0 && e.n_runs == 0)
-                r = damaged(error, "it has no regions");
+        if (r == 0)
+                r = sort_runs(&e, error);
         if (r < 0) {
                 cry_eow_clear(&e);
                 return r;
         }
-        qsort(e.runs, e.n_runs, sizeof *e.runs, by_offset);
         *ret_eow = e;
         return 0;
 }

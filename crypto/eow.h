@@ -7,7 +7,7 @@
 #include "base/source.h"
 #include "crypto/metadata.h"
 
-/* One run of the volume; runs ascend and touch. */
+/* One run of the volume; runs ascend and do not overlap. */
 struct cry_eow_run {
         uint64_t offset_bytes;
         uint64_t length_bytes;

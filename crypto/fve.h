@@ -136,6 +136,9 @@ static inline int fve_next_datum(const uint8_t **at, const uint8_t *end,
         return 1;
 }
 
+/* The record in a first sector of 512 bytes, or NULL. */
+const struct fve_boot_record *fve_find_record(const uint8_t *boot, bool *ret_eow);
+
 /* CRC-32 of zlib and Ethernet. */
 uint32_t fve_crc32(const void *data, size_t n);
 

@@ -165,7 +165,7 @@ static int unreadable(struct bth_error *error, int r, uint64_t offset_bytes)
  * -------------------------------------------------------------------------------- */
 
 /* Finds the record by its GUID, as Windows does; the places are fixed, yet anywhere is accepted. */
-static const struct fve_boot_record *find_record(const uint8_t *boot, bool *ret_eow)
+const struct fve_boot_record *fve_find_record(const uint8_t *boot, bool *ret_eow)
 {
         for (size_t at = 0; at + sizeof(struct fve_boot_record) <= BOOT_BYTES; at++) {
                 const struct fve_boot_record *r =
@@ -190,7 +190,7 @@ static int read_boot(struct cry_metadata *m, struct bth_source *volume,
         r = bth_source_read(volume, 0, m->boot, BOOT_BYTES);
         if (r < 0)
                 return unreadable(error, r, 0);
-        record = find_record(m->boot, &m->eow);
+        record = fve_find_record(m->boot, &m->eow);
         if (!record) {
                 if (memcmp(m->boot + 3, FVE_SIGNATURE, FVE_SIGNATURE_BYTES) == 0)
                         return bth_error_set(
@@ -267,7 +267,8 @@ static const char *read_copy(struct bth_source *volume, uint64_t offset_bytes,
 }
 
 static int choose_copy(struct cry_metadata *m, struct bth_source *volume,
-                       const uint64_t places[CRY_FVE_COPIES], struct bth_error *error)
+                       const uint64_t places[CRY_FVE_COPIES], unsigned first_copy,
+                       struct bth_error *error)
 {
         _cleanup_free_ uint8_t *block = bth_io_buffer_new(CRY_FVE_REGION_BYTES);
         char why[3 * 96] = "";
@@ -288,6 +289,8 @@ static int choose_copy(struct cry_metadata *m, struct bth_source *volume,
                         (void)snprintf(why + used, sizeof why - used,
                                        "%scopy %u at %" PRIu64 ": %s", used > 0 ? "; " : "", i + 1,
                                        places[i], fault);
+                } else if (i < first_copy) {
+                        m->warnings |= CRY_WARNING_COPY_DAMAGED;
                 } else if (!found) {
                         found = true;
                         m->copy = i;
@@ -485,8 +488,8 @@ static int read_fields(struct cry_metadata *m, struct bth_error *error)
         return r < 0 ? r : judge_state(m, log, error);
 }
 
-int cry_metadata_read(struct bth_source *volume, struct cry_metadata **ret_metadata,
-                      struct bth_error *error)
+int cry_metadata_read_from(struct bth_source *volume, unsigned first_copy,
+                           struct cry_metadata **ret_metadata, struct bth_error *error)
 {
         _cleanup_(cry_metadata_freep) struct cry_metadata *m = calloc(1, sizeof *m);
         uint64_t places[CRY_FVE_COPIES];
@@ -501,10 +504,16 @@ int cry_metadata_read(struct bth_source *volume, struct cry_metadata **ret_metad
                 return -ENOMEM;
         r = read_boot(m, volume, places, error);
         if (r == 0)
-                r = choose_copy(m, volume, places, error);
+                r = choose_copy(m, volume, places, first_copy, error);
         if (r == 0)
                 r = read_fields(m, error);
         if (r == 0)
                 *ret_metadata = take_ptr(m);
         return r;
+}
+
+int cry_metadata_read(struct bth_source *volume, struct cry_metadata **ret_metadata,
+                      struct bth_error *error)
+{
+        return cry_metadata_read_from(volume, 0, ret_metadata, error);
 }

@@ -103,6 +103,11 @@ struct cry_metadata {
  * device's errno; -ENOMEM. */
 int cry_metadata_read(struct bth_source *volume, struct cry_metadata **ret_metadata,
                       struct bth_error *error) _must_check_;
+/* The same, with the copies before `first_copy` (0 to 2) passed over: for a volume whose first
+ * intact copy turned out to be forged. Returns what cry_metadata_read() returns. */
+int cry_metadata_read_from(struct bth_source *volume, unsigned first_copy,
+                           struct cry_metadata **ret_metadata, struct bth_error *error)
+        _must_check_;
 struct cry_metadata *cry_metadata_free(struct cry_metadata *m); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(cry_metadata_free, struct cry_metadata *);
 

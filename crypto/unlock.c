@@ -425,3 +425,34 @@ int cry_unlock(const struct cry_metadata *m, const struct cry_credential *creden
         *ret_unlocked = u;
         return 0;
 }
+
+int cry_unlock_volume(struct bth_source *volume, const struct cry_credential *credential,
+                      struct cry_metadata **ret_metadata, struct cry_unlocked *ret_unlocked,
+                      struct bth_error *error)
+{
+        struct bth_error first = BTH_ERROR_INIT;
+
+        for (unsigned copy = 0; copy < CRY_FVE_COPIES; copy++) {
+                _cleanup_(cry_metadata_freep) struct cry_metadata *m = NULL;
+                struct bth_error e = error ? *error : BTH_ERROR_INIT; /* keeps where it is */
+                int r = cry_metadata_read_from(volume, copy, &m, &e);
+
+                if (r == 0) {
+                        copy = m->copy;
+                        r = cry_unlock(m, credential, ret_unlocked, &e);
+                }
+                if (r == 0) {
+                        *ret_metadata = take_ptr(m);
+                        return 0;
+                }
+                if (first.code == 0) {
+                        first = e;
+                        first.code = r;
+                }
+                if (e.reason != BTH_REASON_BITLOCKER_DAMAGED)
+                        break;
+        }
+        if (error)
+                *error = first;
+        return first.code;
+}

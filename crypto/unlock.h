@@ -46,3 +46,12 @@ void cry_unlocked_clear(struct cry_unlocked *u);
  * an unknown cipher; -EIO when libcrypto fails; -ENOMEM. */
 int cry_unlock(const struct cry_metadata *m, const struct cry_credential *credential,
                struct cry_unlocked *ret_unlocked, struct bth_error *error) _must_check_;
+
+/* Reads the metadata of a volume and unlocks it. A copy whose checksum is right and whose hash is
+ * wrong is passed over like a damaged one, which cry_metadata_read() alone cannot know: the next
+ * copy is used, and the warning CRY_WARNING_COPY_DAMAGED is set.
+ * Returns 0, or the errors of cry_metadata_read() and cry_unlock() for the first copy that was
+ * tried. */
+int cry_unlock_volume(struct bth_source *volume, const struct cry_credential *credential,
+                      struct cry_metadata **ret_metadata, struct cry_unlocked *ret_unlocked,
+                      struct bth_error *error) _must_check_;

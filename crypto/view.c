@@ -59,6 +59,21 @@ static int collect_zeros(struct mapping *map)
         return 0;
 }
 
+static const struct cry_eow_run *first_run_ending_behind(const struct cry_eow *e, uint64_t physical)
+{
+        size_t low = 0, high = e->n_runs;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (e->runs[middle].offset_bytes + e->runs[middle].length_bytes <= physical)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low < e->n_runs ? &e->runs[low] : NULL;
+}
+
 /* Is the physical byte encrypted, and up to where is that the same? (rules 6 to 8) */
 static bool is_encrypted(const struct mapping *map, uint64_t physical, uint64_t *ret_until)
 {
@@ -68,19 +83,16 @@ static bool is_encrypted(const struct mapping *map, uint64_t physical, uint64_t 
         if (m->current_state == 1)
                 return false;
         if (m->eow) {
-                for (size_t i = 0; i < map->eow.n_runs; i++) {
-                        const struct cry_eow_run *run = &map->eow.runs[i];
+                const struct cry_eow_run *run = first_run_ending_behind(&map->eow, physical);
 
-                        if (physical < run->offset_bytes) {
-                                *ret_until = run->offset_bytes;
-                                return true;
-                        }
-                        if (physical < run->offset_bytes + run->length_bytes) {
-                                *ret_until = run->offset_bytes + run->length_bytes;
-                                return run->encrypted;
-                        }
+                if (!run)
+                        return true; /* what no region covers */
+                if (physical < run->offset_bytes) {
+                        *ret_until = run->offset_bytes;
+                        return true;
                 }
-                return true; /* what no region covers */
+                *ret_until = run->offset_bytes + run->length_bytes;
+                return run->encrypted;
         }
         if (m->watermark_bytes != 0) {
                 if (physical >= m->watermark_bytes)

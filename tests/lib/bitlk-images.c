@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -151,6 +152,23 @@ int bitlk_images_open(struct bitlk_image **ret_images)
         }
         *ret_images = images;
         return n;
+}
+
+int bitlk_image_memfd(const char *name)
+{
+        const char *shared = getenv("BERTH_SHARED");
+        _cleanup_close_ int fd = memfd_create("bitlk-image", MFD_CLOEXEC);
+        char from[600], to[40];
+        int r;
+
+        snprintf(from, sizeof from, "%s/data/bitlk/%s.xz", shared ? shared : "../shared", name);
+        if (access(from, R_OK) < 0)
+                return -ENOENT;
+        if (fd < 0)
+                return -errno;
+        snprintf(to, sizeof to, "/proc/self/fd/%d", fd);
+        r = unpack(from, to);
+        return r < 0 ? r : take_fd(fd);
 }
 
 void bitlk_images_close(struct bitlk_image *images, int n)

@@ -25,3 +25,7 @@ struct bitlk_image {
  * not there (say so and skip), other negative errno. */
 int bitlk_images_open(struct bitlk_image **ret_images);
 void bitlk_images_close(struct bitlk_image *images, int n);
+
+/* Unpacks one image into memory, without reading the table of credentials. Returns a descriptor;
+ * -ENOENT when the data are not there; other negative errno. */
+int bitlk_image_memfd(const char *name);
