@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 if (med_journal_parse(b.data, b.length, NULL, &again, NULL) < 0 ||
                     again->n_drives != 1 ||
                     !bth_streq(again->drives[0].drive_id, j->drives[i].drive_id) ||
+                    !bth_streq(again->drives[0].manifest_file, j->drives[i].manifest_file) ||
+                    again->drives[0].key_form != j->drives[i].key_form ||
                     !bth_streq(again->drives[0].manifest_hash, j->drives[i].manifest_hash))
                         abort();
         }
