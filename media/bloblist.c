@@ -120,12 +120,7 @@ static int on_text(void *userdata, const char *text, size_t n)
 
 static int normalise(struct med_selector *s, const char *text, size_t n)
 {
-        while (n > 0 && strchr(" \t\r\n", *text)) {
-                text++;
-                n--;
-        }
-        while (n > 0 && strchr(" \t\r\n", text[n - 1]))
-                n--;
+        med_xml_trim_layout(&text, &n);
         if (s->kind == MED_SELECT_BLOB && n > 0 && *text == '/') {
                 text++;
                 n--;

@@ -486,12 +486,10 @@ static int end_leaf(struct med_log_reader *r)
         const char *text = r->text.data ? r->text.data : "";
         size_t n = r->text.length;
 
-        while (n > 0 && strchr(" \t\r\n", *text)) {
-                text++;
-                n--;
-        }
-        while (n > 0 && strchr(" \t\r\n", text[n - 1]))
-                n--;
+        if (r->leaf && (r->leaf == &r->entry.blob_path || r->leaf == &r->entry.file_path))
+                med_xml_trim_layout(&text, &n);
+        else
+                med_xml_trim(&text, &n);
         if (r->leaf)
                 return keep(r->leaf, text, n);
         if (bth_parse_u64_n(text, n, r->leaf_number) < 0)

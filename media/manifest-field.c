@@ -9,21 +9,6 @@
 #define SAS_VERSION_MIN    "2014-02-14"
 #define SAS_IMPORT_LETTERS "rwd"
 
-/* Takes off line breaks with the blanks around them, as pretty printers add them, but no other
- * blank: names of blobs and files may begin and end with one. */
-static void trim_layout(const char **text, size_t *n)
-{
-        const char *end = *text + *n, *inner = *text;
-        size_t n_inner = *n;
-
-        med_xml_trim(&inner, &n_inner);
-        if (memchr(inner + n_inner, '\n', (size_t)(end - inner) - n_inner))
-                end = inner + n_inner;
-        if (memchr(*text, '\n', (size_t)(inner - *text)))
-                *text = inner;
-        *n = (size_t)(end - *text);
-}
-
 /* --- elements of Drive --- */
 
 static bool equal_but_blanks(const char *a, const char *b)
@@ -265,7 +250,7 @@ int manifest_end_leaf(struct med_manifest_reader *r, enum state parent)
         }
         if (r->field == T_BLOB_PATH || r->field == T_FILE_PATH || r->field == T_FILE_STORAGE_PATH ||
             r->field == T_CLIENT_DATA)
-                trim_layout(&text, &n);
+                med_xml_trim_layout(&text, &n);
         else
                 med_xml_trim(&text, &n);
         if (parent == S_DRIVE)

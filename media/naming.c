@@ -162,20 +162,33 @@ static int check_component(const char *path, const char *component, size_t n,
         return 0;
 }
 
+/* As Windows counts: a character beyond the first plane is two. */
+static size_t count_units(const char *text)
+{
+        size_t n = 0;
+
+        for (; *text; text++) {
+                const unsigned char c = (unsigned char)*text;
+
+                n += c >= 0xf0 ? 2 : (c & 0xc0) != 0x80;
+        }
+        return n;
+}
+
 int med_check_file_path(const char *path, struct bth_error *error)
 {
         const char *p = path;
-        size_t characters = count_characters(path);
+        size_t units = count_units(path);
 
         if (path[0] != '\\' || path[1] == '\0')
                 return invalid(error, "the path", path,
                                "must begin with a backslash and name a file");
         if (!bth_utf8_valid(path, strlen(path)))
                 return invalid(error, "the path", path, "is not UTF-8");
-        if (characters > MED_FILE_PATH_MAX_UNITS)
+        if (units > MED_FILE_PATH_MAX_UNITS)
                 return bth_error_set(error, -ENAMETOOLONG, BTH_REASON_NAME_INVALID,
                                      "the path has %zu characters; at most 32,767 are possible",
-                                     characters);
+                                     units);
         while (*p == '\\') {
                 const char *start = ++p;
                 int r;

@@ -593,3 +593,16 @@ void med_xml_trim(const char **text, size_t *n)
         *text = start;
         *n = (size_t)(end - start);
 }
+
+void med_xml_trim_layout(const char **text, size_t *n)
+{
+        const char *end = *text + *n, *inner = *text;
+        size_t n_inner = *n;
+
+        med_xml_trim(&inner, &n_inner);
+        if (memchr(inner + n_inner, '\n', (size_t)(end - inner) - n_inner))
+                end = inner + n_inner;
+        if (memchr(*text, '\n', (size_t)(inner - *text)))
+                *text = inner;
+        *n = (size_t)(end - *text);
+}

@@ -88,3 +88,6 @@ uint64_t med_xml_line(const struct med_xml *x);
 
 /* Takes white space off both ends of (*text, *n). */
 void med_xml_trim(const char **text, size_t *n);
+/* Takes off line breaks with the blanks around them, as pretty printers add them, but no other
+ * blank: names of blobs and files may begin and end with one. */
+void med_xml_trim_layout(const char **text, size_t *n);

@@ -351,7 +351,7 @@ static void test_not_writable(void **state)
 static void test_round_trip(void **state)
 {
         static const char *const texts[] = { "attic/a", "a<b>&\"c'", "ü/\xf0\x9f\x98\x80",
-                                             "\\p\\q r", "t\tn" };
+                                             "\\p\\q r", " t\tn " };
         unsigned seed = 3;
 
         for (int round = 0; round < 300; round++) {

@@ -68,6 +68,7 @@ static void test_blob_name(void **state)
 
 static void test_file_path(void **state)
 {
+        static char far[801 * 100 + 1];
         char path[600];
 
         assert_int_equal(med_check_file_path("\\a\\b.txt", NULL), 0);
@@ -88,6 +89,13 @@ static void test_file_path(void **state)
                 for (size_t i = 1; i < 33000; i += 2)
                         long_path[i] = 'a';
                 assert_int_equal(med_check_file_path(long_path, NULL), -ENAMETOOLONG);
+                /* 100 of "\\", 200 characters of two units each: 40,100 units, 20,100 characters */
+                for (size_t i = 0; i < 100; i++)
+                        for (size_t k = 0; k < 801; k++)
+                                far[801 * i + k] =
+                                        "\\\xf0\x9f\x98\x80"[k == 0 ? 0 : 1 + (k - 1) % 4];
+                far[801 * 100] = '\0';
+                assert_int_equal(med_check_file_path(far, NULL), -ENAMETOOLONG);
         }
 }
 

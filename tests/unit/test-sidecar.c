@@ -289,8 +289,8 @@ static void test_list_round_trip(void **state)
 static void test_list_values(void **state)
 {
         static const char text[] = "<BlobList>\n"
-                                   "<BlobPath IncludeSnapshots=\"no\">c/a</BlobPath>\n"
-                                   "<BlobPath IncludeSnapshots=\"False\">c/b</BlobPath>\n"
+                                   "<BlobPath IncludeSnapshots=\"no\">c/a </BlobPath>\n"
+                                   "<BlobPath IncludeSnapshots=\"False\">\n  c/b \n</BlobPath>\n"
                                    "<BlobPath IncludeSnapshots=\"true\" Odd=\"1\">c/c</BlobPath>\n"
                                    "<BlobPathPrefix>c</BlobPathPrefix>\n"
                                    "<Strange/>\n"
@@ -301,12 +301,14 @@ static void test_list_values(void **state)
         struct bth_error e = BTH_ERROR_INIT;
 
         assert_int_equal(med_bloblist_parse(text, sizeof text - 1, &to, &l, &e), 0);
-        assert_string_equal(h.names, "bloblist-value:2 bloblist-unknown-attribute:4 "
-                                     "bloblist-path:5 bloblist-unknown-element:6 ");
+        assert_string_equal(h.names, "bloblist-value:2 bloblist-unknown-attribute:6 "
+                                     "bloblist-path:7 bloblist-unknown-element:8 ");
         assert_int_equal(l->n_selectors, 3);
         assert_int_equal(l->n_errors, 1);
         assert_false(l->selectors[0].no_snapshots);
         assert_true(l->selectors[1].no_snapshots);
+        assert_string_equal(l->selectors[0].path, "c/a ");
+        assert_string_equal(l->selectors[1].path, "c/b");
         assert_false(l->selectors[2].no_snapshots);
 }
 
