@@ -9,6 +9,8 @@
 #include "ctl/prep.h"
 #include "ctl/progress.h"
 #include "crypto/view.h"
+#include "hal/block.h"
+#include "media/partition.h"
 
 #define COPY_BYTES ((size_t)4 << 20)
 
@@ -141,18 +143,68 @@ static int unlock_and_write(struct ctl_context *c, struct bth_source *volume,
         return r;
 }
 
+static int open_path(const char *path, int *ret_fd, struct bth_error *error)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        if (fd < 0)
+                return bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
+                                     "it cannot be opened: %s", bth_strerror(-errno));
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Where the data volume lies: on a whole drive behind its table, otherwise the whole of what was
+ * named. */
+static int find_volume(struct ctl_context *c, const char *path, uint64_t *ret_offset,
+                       uint64_t *ret_length, struct bth_error *error)
+{
+        _cleanup_(med_partitions_freep) struct med_partitions *partitions = NULL;
+        const struct med_partition *p = NULL;
+        _cleanup_close_ int fd = BTH_FD_NONE;
+        int r = open_path(path, &fd, error);
+
+        if (r == 0)
+                r = med_partitions_read(fd, &partitions, error);
+        if (r == 0)
+                r = med_partitions_first_data(partitions, &p, error);
+        if (r < 0)
+                return r;
+        *ret_offset = p->offset_bytes;
+        *ret_length = p->length_bytes;
+        ctl_report(c, "partition",
+                   json_pack("{s:s, s:i, s:I, s:I, s:s, s:s}", "table",
+                             med_table_to_string(partitions->table), "number", (int)p->number,
+                             "offset", (json_int_t)p->offset_bytes, "length",
+                             (json_int_t)p->length_bytes, "type", p->type, "content", p->content));
+        if (partitions->table != MED_TABLE_NONE)
+                ctl_say(c, "partition %u of a %s table", p->number,
+                        med_table_to_string(partitions->table));
+        return 0;
+}
+
+static int open_volume(struct ctl_context *c, const char *path, struct bth_source **ret_volume,
+                       struct bth_error *error)
+{
+        struct bth_source *drive = NULL;
+        uint64_t offset = 0, length = 0;
+        int fd, r = find_volume(c, path, &offset, &length, error);
+
+        if (r == 0)
+                r = open_path(path, &fd, error);
+        if (r == 0)
+                r = hal_block_open_fd(fd, true, NULL, &drive, error);
+        return r < 0 ? r : bth_source_new_window(drive, offset, length, true, ret_volume);
+}
+
 static enum ctl_exit work(struct ctl_context *c, const char *path, const struct unlock_options *o)
 {
         _cleanup_(bth_source_freep) struct bth_source *volume = NULL;
         _cleanup_(cry_metadata_freep) struct cry_metadata *m = NULL;
         struct bth_error error = BTH_ERROR_INIT;
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        int r = fd < 0 ? -errno : bth_source_new_fd(fd, true, &volume);
+        int r = open_volume(c, path, &volume, &error);
 
-        bth_error_at(&error, path, 0, BTH_ERROR_NO_OFFSET);
-        if (r < 0)
-                (void)bth_error_set(&error, r, BTH_REASON_FILE_UNREADABLE,
-                                    "it cannot be opened: %s", bth_strerror(r));
         if (r == 0)
                 r = cry_metadata_read(volume, &m, &error);
         if (r == 0) {
@@ -194,9 +246,10 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
 
 const struct ctl_verb ctl_prep_unlock = {
         .name = "unlock",
-        .arguments = "VOLUME",
+        .arguments = "DRIVE",
         .summary = "Looks into a BitLocker volume, without mounting it.",
-        .details = "VOLUME is a partition or an image of one. It is only read. Without --info or "
+        .details = "DRIVE is a drive, a partition, or an image of either. It is only read. Without "
+                   "--info or "
                    "--raw the\n"
                    "key is tried and nothing else is done. A suspended volume opens without a key.",
         .run = run,

@@ -89,6 +89,29 @@ class Cli(unittest.TestCase):
         self.assertEqual(report["error"]["reason"], "wrong-key")
         self.assertNotIn("python", done.stdout + done.stderr)
 
+    def test_whole_drives(self):
+        """The data volume is found behind a table, past the partitions that Windows keeps for itself."""
+        volume = self.image("bitlk-aes-xts-128.img").read_bytes()
+        tables = {
+            "mbr": "label: dos\nstart=2048, size=204800, type=7\n",
+            "gpt": "label: gpt\nstart=2048, size=32768, type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE\n"
+                   "start=34816, size=204800, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7\n",
+        }
+        for name, table in tables.items():
+            drive = self.folder / f"{name}.img"
+            with open(drive, "wb") as out:
+                out.truncate(256 << 20)
+            subprocess.run(["/sbin/sfdisk", "-q", drive], input=table, text=True, check=True)
+            with open(drive, "r+b") as out:
+                out.seek((34816 if name == "gpt" else 2048) * 512)
+                out.write(volume)
+            plain = self.folder / f"{name}.plain"
+            done = run("unlock", drive, "--password-file", self.file("p", "anaconda\n"), "--raw", plain, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout)["partition"]["number"], 2 if name == "gpt" else 1)
+            digest = hashlib.sha256(plain.read_bytes()).hexdigest()
+            self.assertEqual(digest, "674e3a976927fd62f3fc26df2c695cac75b8d364e3b45393717efa971f16db0f")
+
     def test_unlock_mistakes(self):
         self.assertIn("cannot be opened", run("unlock", self.folder / "none").stderr)
         self.assertIn("not encrypted", run("unlock", self.file("plain", bytes(4096))).stderr)
