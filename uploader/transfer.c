@@ -338,9 +338,8 @@ static int send_whole(struct upl_transfer *t)
                 if (n > 0)
                         upl_part_unload(t, 0, data);
         }
-        if (n > 0 && t->result->ranges[0] == BTH_RANGE_STATUS_CANCELLED)
-                t->result->ranges[0] =
-                        r == 0 ? BTH_RANGE_STATUS_COMPLETED : BTH_RANGE_STATUS_BLOB_REQUEST_FAILED;
+        if (n > 0 && r < 0 && t->result->ranges[0] == BTH_RANGE_STATUS_CANCELLED)
+                t->result->ranges[0] = BTH_RANGE_STATUS_BLOB_REQUEST_FAILED;
         return r;
 }
 
@@ -490,6 +489,9 @@ static int settle(struct upl_transfer *t, int r)
                                             bth_strerror(r));
                 return 0;
         }
+        /* A first try may have failed, and an earlier run may have sent what this one did not. */
+        for (size_t i = 0; i < t->plan->n_parts && r == 0; i++)
+                t->result->ranges[i] = BTH_RANGE_STATUS_COMPLETED;
         bth_error_clear(&t->result->error);
         return upl_state_finish(t->env->state, t->item->blob->index, o);
 }

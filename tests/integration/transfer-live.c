@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A worker without a drive: the engine over blobs made up from numbers, for transfer-live.py, which
  * makes faults, kills it and starts it again.
- *   transfer-live FOLDER COUNT [readback]
+ *   transfer-live FOLDER COUNT [readback | faulty]
  *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
  * Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and bytes. */
 #include <fcntl.h>
@@ -94,7 +94,52 @@ static void unmake(struct made *m)
         free(m);
 }
 
+/* A drive with faults, by blob number: 10 a bad sector in its third block, 11 a bit that reads
+ * wrong once, 13 one that always does, 16 a file that ends early. */
+struct faulty {
+        struct bth_source source;
+        const struct made *made;
+        atomic_uint reads;
+};
+
+static int faulty_read(struct bth_source *source, uint64_t offset_bytes, void *buffer, size_t n)
+{
+        struct faulty *f = container_of(source, struct faulty, source);
+        unsigned before = atomic_fetch_add(&f->reads, 1);
+        uint64_t i = f->made->blob.index;
+
+        if (i == 10 && offset_bytes == 2 * BLOCK_BYTES)
+                return -EIO;
+        memcpy(buffer, f->made->data + offset_bytes, n);
+        if (n > 0 && (i == 13 || (i == 11 && before == 0)))
+                *(uint8_t *)buffer ^= 4;
+        return 0;
+}
+
+static void faulty_free(struct bth_source *source)
+{
+        free(container_of(source, struct faulty, source));
+}
+
+static struct bth_source *make_faulty(struct made *m)
+{
+        static const struct bth_source_ops ops = { .read = faulty_read, .free = faulty_free };
+        struct faulty *f = calloc(1, sizeof *f);
+
+        if (!f)
+                abort();
+        f->made = m;
+        f->source = (struct bth_source){
+                .ops = &ops,
+                .size_bytes = m->blob.index == 16 ? m->blob.length_bytes - 1 : m->blob.length_bytes,
+                .logical_block_bytes = 1,
+                .memory_align_bytes = 1,
+        };
+        return &f->source;
+}
+
 struct run {
+        bool faulty;
         uint64_t next, count;
         unsigned n_failed, n_resumed;
         uint64_t sent_bytes;
@@ -108,6 +153,10 @@ static int on_next(void *userdata, struct upl_transfer_item *ret_item, void **re
         if (run->next >= run->count)
                 return 0;
         m = make(run->next++);
+        if (run->faulty) {
+                (void)bth_source_free(m->source);
+                m->source = make_faulty(m);
+        }
         *ret_item = (struct upl_transfer_item){ .blob = &m->blob, .content = m->source };
         *ret_cookie = m;
         return 1;
@@ -119,6 +168,10 @@ static void on_ended(void *userdata, void *cookie, const struct upl_transfer_ite
         struct run *run = userdata;
         char text[1500];
 
+        for (size_t i = 0; result->plan && i < result->plan->n_parts; i++)
+                if (result->ranges[i] != BTH_RANGE_STATUS_COMPLETED)
+                        (void)fprintf(stderr, "range %" PRIu64 " %zu %s\n", item->blob->index, i,
+                                      bth_range_status_to_string(result->ranges[i]));
         (void)printf("%" PRIu64 " %s %s %s\n", item->blob->index,
                      bth_blob_status_to_string(result->outcome.status),
                      bth_disposition_status_to_string(result->outcome.disposition),
@@ -198,7 +251,8 @@ int main(int argc, char **argv)
         (void)sigaddset(&set, SIGUSR1);
         (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
         env.stop = &stop;
-        env.readback = argc > 3;
+        env.readback = argc > 3 && strcmp(argv[3], "readback") == 0;
+        run.faulty = argc > 3 && strcmp(argv[3], "faulty") == 0;
         folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = folder < 0 ? -errno : upl_budget_new(BUDGET_BYTES, &env.budget);
         if (r == 0)

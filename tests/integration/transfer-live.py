@@ -166,6 +166,31 @@ def refusals(program) -> None:
         check(server, 12, False)
 
 
+def drive_faults(program) -> None:
+    print("--- a drive with a bad sector, wrong bits and a short file; then the same drive, healed")
+    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        worker = Worker(program, server.port, server, folder)
+        code, lines, err = worker.run(18, "faulty")
+        found = {int(line[0]): line[1] for line in lines}
+        bad = {10: "IOFailed", 13: "CompletedWithErrors", 16: "CompletedWithErrors"}
+        assert code == 1
+        assert found == {i: bad.get(i, "Completed") for i in range(18)}, found
+        # The rest of the file with the bad sector was tried, and only that block is missing.
+        assert [line for line in err.splitlines() if line.startswith("range 10 ")] == ["range 10 2 IOFailed"], err
+        assert "range 13 0 Corrupted" in err and "range 16 0 FileUnexpectedEnd" in err, err
+        named = {int(line.split()[1]) for line in err.splitlines() if line.startswith("range ")}
+        assert named == bad.keys(), f"ranges of blobs that are well are not: {named}"
+        assert f"offset {2 * BLOCK}" in err, "the error does not name the offset"
+        there = server.client(READ_ALL)
+        assert not {f"dir/blob-{i}.bin" for i in bad} & there.keys(), "a blob that failed must not be there"
+        code, _, err = worker.run(18)
+        assert code == 0
+        # Of blob 10 six blocks lay uncommitted at the service: only the missing one is sent.
+        sent = int(err.split(" sent ")[1].split()[0])
+        assert sent == BLOCK + length_of(13) + length_of(16), f"sent {sent} bytes"
+        check(server, 18, False)
+
+
 def add_random_faults(proxy, dice) -> None:
     for _ in range(30):
         do = dice.choice(["reset", "lose", "truncate", "flip", "twice", "status", "status", "stall"])
@@ -216,6 +241,7 @@ def main() -> None:
         clean_run(program)
         dispositions(program)
         refusals(program)
+        drive_faults(program)
         faults_and_kills(program, 50 if soak else 5)
     except Missing as reason:
         print(f"skipped: {reason}")
