@@ -91,6 +91,14 @@ static void check_sas(struct med_manifest_reader *r, const char *sas)
         if (doubt)
                 manifest_note(r, MED_MANIFEST_FINDING_CREDENTIAL_DOUBTFUL, r->field_line, "%s",
                               doubt);
+        /* Elements may come in any order; a later pass names each of these blobs. */
+        if (h->container[0] != '\0' && r->first_container[0] != '\0' &&
+            (r->more_containers || strcmp(r->first_container, h->container) != 0))
+                manifest_note(r, MED_MANIFEST_FINDING_BLOB_OUTSIDE_CONTAINER, r->field_line,
+                              "blobs in front of ContainerSas are in '%s'%s, the credential is for "
+                              "'%s'",
+                              r->first_container, r->more_containers ? " and others" : "",
+                              h->container);
 }
 
 static void check_account_key(struct med_manifest_reader *r, const struct bth_secret *key)
@@ -351,13 +359,34 @@ static void note_check(void *reader, enum med_manifest_finding f, uint64_t line,
         manifest_note_text(r, f, line, detail);
 }
 
+/* The container of the ContainerSas, "" while there was none. */
+static const char *credential_container(const struct med_manifest_reader *r)
+{
+        return r->earlier ? r->earlier->header.container : r->summary->header.container;
+}
+
+static void remember_container(struct med_manifest_reader *r, const char *blob_path)
+{
+        const char *path = blob_path ? blob_path + (blob_path[0] == '/') : "";
+        const size_t n = strcspn(path, "/");
+
+        if (n == 0 || n >= sizeof r->first_container || r->more_containers)
+                return;
+        if (r->first_container[0] == '\0')
+                memcpy(r->first_container, path, n);
+        else
+                r->more_containers =
+                        strncmp(r->first_container, path, n) != 0 || r->first_container[n] != '\0';
+}
+
 static int check(struct med_manifest_reader *r)
 {
         const struct draft *d = &r->draft;
         const struct med_manifest_blob *b = &d->slot->blob;
         int k = 0;
 
-        med_manifest_check_names(b, r->summary->header.container, note_check, r);
+        med_manifest_check_names(b, credential_container(r), note_check, r);
+        remember_container(r, b->blob_path);
         if (!(d->seen & manifest_bit(T_LENGTH)))
                 manifest_note(r, MED_MANIFEST_FINDING_LENGTH_MISSING, b->line, "%s", "");
         else if (!d->bad_length && !d->bad_range)

@@ -137,7 +137,10 @@ struct med_manifest_reader {
 
         unsigned n_drives;
         uint64_t drive_line;
-        uint32_t drive_seen;  /* bit per token */
+        uint32_t drive_seen; /* bit per token */
+        /* For a ContainerSas that follows blobs: where these are, and whether all are there. */
+        char first_container[64];
+        bool more_containers;
         struct list *list;    /* the one under way */
         struct list *outside; /* for entries in no list */
         uint32_t list_seen;

@@ -311,56 +311,69 @@ static int read_id(struct slot *slot, const char *text, size_t n, uint32_t *ret_
         return k;
 }
 
+/* One attribute; the bits of those that are there are set in `seen`. */
+static int read_range_attribute(struct med_manifest_reader *r, struct med_manifest_range *range,
+                                const char *name, const char *value, size_t n, uint64_t line,
+                                uint32_t *seen)
+{
+        struct draft *d = &r->draft;
+
+        if (name == r->names[T_OFFSET]) {
+                *seen |= manifest_bit(T_OFFSET);
+                d->bad_range |=
+                        !manifest_read_number(r, T_OFFSET, value, n, line, &range->offset_bytes);
+        } else if (name == r->names[T_LENGTH]) {
+                *seen |= manifest_bit(T_LENGTH);
+                d->bad_range |=
+                        !manifest_read_number(r, T_LENGTH, value, n, line, &range->length_bytes);
+        } else if (name == r->names[T_HASH]) {
+                *seen |= manifest_bit(T_HASH);
+                d->bad_hash |= !read_hash(r, r->range_token, value, n, line, range->md5);
+        } else if (name == r->names[T_ID] && r->range_token == T_BLOCK) {
+                return read_id(d->slot, value, n, &range->id);
+        }
+        return 0;
+}
+
+static void check_range_attributes(struct med_manifest_reader *r, uint32_t seen, uint64_t line)
+{
+        static const enum token required[] = { T_OFFSET, T_LENGTH, T_HASH };
+
+        for (size_t i = 0; i < ARRAY_SIZE(required); i++) {
+                if (seen & manifest_bit(required[i]))
+                        continue;
+                manifest_note(r, MED_MANIFEST_FINDING_ATTRIBUTE_MISSING, line, "%s has no %s",
+                              token_names[r->range_token], token_names[required[i]]);
+                if (required[i] == T_HASH)
+                        r->draft.bad_hash = true;
+                else
+                        r->draft.bad_range = true;
+        }
+}
+
 static int start_range(struct med_manifest_reader *r, const struct med_xml_attributes *attributes,
                        uint64_t line)
 {
-        struct draft *d = &r->draft;
+        const uint64_t max =
+                r->range_token == T_BLOCK ? MED_MANIFEST_BLOCKS_MAX : MED_MANIFEST_RANGES_MAX;
         struct med_manifest_range range = {
                 .id = MED_MANIFEST_NO_ID,
                 .line = (uint32_t)MIN(line, (uint64_t)UINT32_MAX),
         };
-        const char *missing = NULL;
         uint32_t seen = 0;
-        bool good = true;
 
-        /* One more than the limit is kept, for the check to see. */
-        if (d->n_listed++ >
-            (r->range_token == T_BLOCK ? MED_MANIFEST_BLOCKS_MAX : MED_MANIFEST_RANGES_MAX))
-                return S_RANGE;
+        if (r->draft.n_listed++ > max)
+                return S_RANGE; /* one more than the limit is kept, for the check to see */
         for (size_t i = 0; i < attributes->n; i++) {
-                const char *name = med_xml_attribute_name(attributes, i);
                 size_t n;
                 const char *value = med_xml_attribute_value(attributes, i, &n);
 
-                if (name == r->names[T_OFFSET]) {
-                        seen |= manifest_bit(T_OFFSET);
-                        good &= manifest_read_number(r, T_OFFSET, value, n, line,
-                                                     &range.offset_bytes);
-                } else if (name == r->names[T_LENGTH]) {
-                        seen |= manifest_bit(T_LENGTH);
-                        good &= manifest_read_number(r, T_LENGTH, value, n, line,
-                                                     &range.length_bytes);
-                } else if (name == r->names[T_HASH]) {
-                        seen |= manifest_bit(T_HASH);
-                        d->bad_hash |= !read_hash(r, r->range_token, value, n, line, range.md5);
-                } else if (name == r->names[T_ID] && r->range_token == T_BLOCK) {
-                        if (read_id(d->slot, value, n, &range.id) < 0)
-                                return -ENOMEM;
-                }
+                if (read_range_attribute(r, &range, med_xml_attribute_name(attributes, i), value, n,
+                                         line, &seen) < 0)
+                        return -ENOMEM;
         }
-        if (!(seen & manifest_bit(T_OFFSET)))
-                missing = "Offset";
-        else if (!(seen & manifest_bit(T_LENGTH)))
-                missing = "Length";
-        else if (!(seen & manifest_bit(T_HASH)))
-                missing = "Hash";
-        if (missing)
-                manifest_note(r, MED_MANIFEST_FINDING_ATTRIBUTE_MISSING, line, "%s has no %s",
-                              token_names[r->range_token], missing);
-        d->bad_hash |= !(seen & manifest_bit(T_HASH));
-        d->bad_range |=
-                !good || !(seen & manifest_bit(T_OFFSET)) || !(seen & manifest_bit(T_LENGTH));
-        return manifest_slot_add_range(d->slot, &range) < 0 ? -ENOMEM : S_RANGE;
+        check_range_attributes(r, seen, line);
+        return manifest_slot_add_range(r->draft.slot, &range) < 0 ? -ENOMEM : S_RANGE;
 }
 
 /* --- which element where --- */

@@ -19,7 +19,7 @@
 
 #define MED_MANIFEST_VERSION          "2014-11-01"
 #define MED_MANIFEST_BLOCKS_MAX       50000u
-#define MED_MANIFEST_RANGES_MAX       (UINT32_C(1) << 21)    /* 8 TiB in pieces of 4 MiB */
+#define MED_MANIFEST_RANGES_MAX       (UINT32_C(1) << 21)    /* 8 TiB by 4 MiB; 80 MiB of memory */
 #define MED_MANIFEST_RANGE_2014_BYTES (UINT64_C(4) << 20)    /* of a block or page range */
 #define MED_MANIFEST_BLOCK_BYTES      (UINT64_C(4000) << 20) /* of a block, today */
 #define MED_MANIFEST_PAGE_BYTES       512u

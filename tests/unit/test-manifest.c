@@ -335,6 +335,41 @@ static void test_azure_files(void **state)
         pass_clear(&p);
 }
 
+/* A credential behind the blobs holds for them all the same. */
+static void test_late_credential(void **state)
+{
+#define SAS(container) \
+        "<ContainerSas>" container "?sv=2019-12-12&amp;sp=rwd&amp;sig=x</ContainerSas>"
+#define LATE(blobs, sas)                                                         \
+        "<DriveManifest Version='1'><Drive><DriveId>Q</DriveId><BlobList>" blobs \
+        "</BlobList>\n" sas "</Drive></DriveManifest>"
+        static const char good[] = LATE(A_BLOB("a") A_BLOB("b"), SAS("attic"));
+        static const char bad[] = LATE(A_BLOB("a") A_BLOB("b"), SAS("cellar"));
+        _cleanup_(bth_source_freep) struct bth_source *source = NULL;
+        _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *r = NULL;
+        const struct med_manifest_blob *b;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct pass p;
+
+        pass_init(&p);
+        pass_run(&p, good, sizeof good - 1);
+        assert_string_equal(heard_text(&p.heard), "");
+        pass_clear(&p);
+
+        pass_init(&p);
+        assert_int_equal(bth_source_new_memory(bad, sizeof bad - 1, &source), 0);
+        pass_run_on(&p, source);
+        assert_int_equal(p.result, -EBADMSG);
+        assert_string_equal(p.error.sentence,
+                            "the blob is not in the container of ContainerSas: blobs in front of "
+                            "ContainerSas are in 'attic', the credential is for 'cellar'");
+        assert_int_equal(p.error.line, 2);
+        r = reader_of(&p, source);
+        assert_int_equal(med_manifest_next(r, &b, &e), 1);
+        assert_int_equal(b->n_errors, 1);
+        pass_clear(&p);
+}
+
 /* --- exports --- */
 
 static void test_export(void **state)
@@ -462,11 +497,17 @@ static void test_broken_source(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sample),        cmocka_unit_test(test_validate_sample),
-                cmocka_unit_test(test_vectors),       cmocka_unit_test(test_any_order),
-                cmocka_unit_test(test_late_defaults), cmocka_unit_test(test_azure_files),
-                cmocka_unit_test(test_export),        cmocka_unit_test(test_without_range_list),
-                cmocka_unit_test(test_job_blobs),     cmocka_unit_test(test_broken_source),
+                cmocka_unit_test(test_sample),
+                cmocka_unit_test(test_validate_sample),
+                cmocka_unit_test(test_vectors),
+                cmocka_unit_test(test_any_order),
+                cmocka_unit_test(test_late_defaults),
+                cmocka_unit_test(test_azure_files),
+                cmocka_unit_test(test_late_credential),
+                cmocka_unit_test(test_export),
+                cmocka_unit_test(test_without_range_list),
+                cmocka_unit_test(test_job_blobs),
+                cmocka_unit_test(test_broken_source),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
