@@ -40,7 +40,8 @@ bool cry_engine_available(enum cry_engine engine);
 
 struct cry_sector_cipher;
 
-/* Prepares a cipher; the key is copied into locked memory.
+/* Prepares a cipher. Keys and round keys lie in locked memory that no core dump takes, and nowhere
+ * else behind a call; only the library's engine has its own on the heap, wiped by _free.
  *   key, key_bytes  as in the volume's metadata: cry_method_key_bytes() of them
  *   sector_bytes    512 or 4096: the unit of encryption
  * Returns 0; -EINVAL for another method, key length or sector size, or XTS with equal halves;

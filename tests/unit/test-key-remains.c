@@ -138,6 +138,8 @@ static void test_keys_are_guarded_and_go(void **state)
                         if (!cry_engine_available((enum cry_engine)e))
                                 continue;
                         c = make((enum cry_engine)e, methods[m]);
+                        f = look_for_key(key_bytes);
+                        assert_int_equal(f.unguarded, 0);
                         use(c);
                         f = look_for_key(key_bytes);
                         assert_true(f.all > 0); /* so the look-out works */
