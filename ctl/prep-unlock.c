@@ -119,9 +119,10 @@ static int write_raw(struct ctl_context *c, struct bth_source *view, const char 
 }
 
 static int unlock_and_write(struct ctl_context *c, struct bth_source *volume,
-                            const struct cry_metadata *m, const struct unlock_options *o,
-                            struct bth_error *error)
+                            const struct unlock_options *o, struct bth_error *error)
 {
+        _cleanup_(cry_metadata_freep) struct cry_metadata *m =
+                NULL; /* of the copy that is genuine */
         _cleanup_(bth_secret_freep) struct bth_secret *secret = NULL;
         _cleanup_(bth_source_freep) struct bth_source *view = NULL;
         struct cry_credential credential;
@@ -129,7 +130,7 @@ static int unlock_and_write(struct ctl_context *c, struct bth_source *volume,
         int r = ctl_key_read(&o->key, &credential, &secret, error);
 
         if (r == 0)
-                r = cry_unlock(m, &credential, &unlocked, error);
+                r = cry_unlock_volume(volume, &credential, &m, &unlocked, error);
         if (r == 0) {
                 ctl_say(c, "unlocked by %s",
                         cry_protector_kind_to_string(unlocked.protector->kind));
@@ -212,7 +213,7 @@ static enum ctl_exit work(struct ctl_context *c, const char *path, const struct 
                 if (o->info)
                         show_info(c, m);
                 if (!o->info || o->raw)
-                        r = unlock_and_write(c, volume, m, o, &error);
+                        r = unlock_and_write(c, volume, o, &error);
         }
         if (r < 0) {
                 if (error.object[0] == '\0')
