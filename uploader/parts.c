@@ -185,7 +185,8 @@ static int fetch_remote(struct upl_transfer *t)
                                 "somebody else has left uncommitted blocks with ids of another "
                                 "length under this name");
                 }
-        qsort(t->remote.items, t->remote.n, sizeof *t->remote.items, compare_ids);
+        if (t->remote.n > 0)
+                qsort(t->remote.items, t->remote.n, sizeof *t->remote.items, compare_ids);
         return 0;
 }
 

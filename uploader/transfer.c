@@ -490,8 +490,9 @@ static int settle(struct upl_transfer *t, int r)
                 return 0;
         }
         /* A first try may have failed, and an earlier run may have sent what this one did not. */
-        for (size_t i = 0; i < t->plan->n_parts && r == 0; i++)
-                t->result->ranges[i] = BTH_RANGE_STATUS_COMPLETED;
+        for (size_t i = 0; i < t->plan->n_parts; i++)
+                t->result->ranges[i] =
+                        r == 0 ? BTH_RANGE_STATUS_COMPLETED : BTH_RANGE_STATUS_CANCELLED;
         bth_error_clear(&t->result->error);
         return upl_state_finish(t->env->state, t->item->blob->index, o);
 }
