@@ -278,7 +278,7 @@ static void test_nothing_left(void **state)
 #endif
         /* Clean slate: what the tests above left on the stack is theirs. */
         add_needle("volume key", FVEK_HEX, false);
-        add_needle("second half of the volume key", FVEK_HEX + 32, false);
+        add_needle("second half of the volume key", &FVEK_HEX[32], false);
         add_needle("master key", VMK_HEX, false);
         add_needle("stretched password", PW_STRETCH_HEX, false);
         add_needle("stretched recovery password", RP_STRETCH_HEX, false);
