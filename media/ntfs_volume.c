@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "media/ntfs_volume.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/le.h"
+
+#define BOOT_BYTES     512u
+#define LIST_MAX       (1u << 20) /* an attribute list's bytes; Windows stops at 256 KiB */
+#define CLUSTER_MAX    (2u << 20)
+#define UPCASE_RECORD  10u
+#define VOLUME_RECORD  3u
+#define FLAG_OFFLINE   0x1000u
+#define FLAG_REPARSE   0x0400u
+#define FLAG_ENCRYPTED 0x4000u
+#define NOT_READABLE   (-EOPNOTSUPP)
+
+static const struct med_ntfs_run *find_run(const struct med_ntfs_runs *runs, uint64_t vcn)
+{
+        size_t lo = 0, hi = runs->n;
+
+        while (lo < hi) {
+                size_t mid = lo + (hi - lo) / 2;
+
+                if (runs->run[mid].vcn + runs->run[mid].clusters <= vcn)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo < runs->n ? &runs->run[lo] : NULL;
+}
+
+static int read_piece(struct med_ntfs_file *f, uint64_t offset, uint8_t *out, size_t *n)
+{
+        uint64_t cluster = f->volume->cluster_bytes, left;
+        const struct med_ntfs_run *run;
+
+        if (offset >= f->initialized_bytes) {
+                memset(out, 0, *n);
+                return 0;
+        }
+        *n = (size_t)MIN((uint64_t)*n, f->initialized_bytes - offset);
+        run = find_run(&f->runs, offset / cluster);
+        if (!run)
+                return -EBADMSG;
+        left = (run->clusters - (offset / cluster - run->vcn)); /* clusters, so no overflow */
+        if (left < *n / cluster + 2)
+                *n = (size_t)MIN((uint64_t)*n, left * cluster - offset % cluster);
+        if (run->lcn == MED_NTFS_HOLE) {
+                memset(out, 0, *n);
+                return 0;
+        }
+        return bth_source_read(f->volume->source,
+                               run->lcn * cluster + (offset - run->vcn * cluster), out, *n);
+}
+
+static int file_read(struct bth_source *s, uint64_t offset, void *buffer, size_t length)
+{
+        struct med_ntfs_file *f = container_of(s, struct med_ntfs_file, source);
+        uint8_t *out = buffer;
+
+        if (f->status != MED_NTFS_OK)
+                return NOT_READABLE;
+        if (f->resident) {
+                memcpy(buffer, f->resident + offset, length);
+                return 0;
+        }
+        while (length) {
+                size_t n = length;
+                int r = read_piece(f, offset, out, &n);
+
+                if (r < 0)
+                        return r;
+                offset += n;
+                out += n;
+                length -= n;
+        }
+        return 0;
+}
+
+static void file_free(struct bth_source *s)
+{
+        struct med_ntfs_file *f = container_of(s, struct med_ntfs_file, source);
+
+        free(f->resident);
+        med_ntfs_runs_clear(&f->runs);
+        free(f);
+}
+
+static const struct bth_source_ops file_ops = { .read = file_read, .free = file_free };
+
+/* $MFT's own first record is found by the boot sector, every other one through $MFT. */
+static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t *buffer,
+                       struct med_ntfs_record *ret)
+{
+        uint64_t offset;
+        int r;
+
+        if (number == 0)
+                r = bth_source_read(v->source, v->mft_offset_bytes, buffer, v->record_bytes);
+        else if (!v->mft || !bth_mul_u64(number, v->record_bytes, &offset))
+                return -EBADMSG;
+        else if (!bth_range_inside(offset, v->record_bytes, v->mft->source.size_bytes))
+                return -ENOENT;
+        else
+                r = bth_source_read(&v->mft->source, offset, buffer, v->record_bytes);
+        return r < 0 ? r : med_ntfs_record_open(buffer, v->record_bytes, ret);
+}
+
+static int take_data(struct med_ntfs_file *f, const struct med_ntfs_attribute *a)
+{
+        if (a->resident || a->first_vcn == 0) {
+                if (f->has_data)
+                        return -EBADMSG;
+                f->has_data = true;
+                f->source.size_bytes = a->data_bytes;
+                f->initialized_bytes = a->initialized_bytes;
+                if (a->flags & 0x4000)
+                        f->status = MED_NTFS_IS_ENCRYPTED;
+                else if ((a->flags & 0xff) && !a->resident && f->status == MED_NTFS_OK)
+                        f->status = MED_NTFS_IS_COMPRESSED;
+        }
+        if (!a->resident)
+                return med_ntfs_runs_append(&f->runs, a, f->volume->clusters);
+        f->resident = malloc(MAX(a->value_bytes, 1u));
+        if (!f->resident)
+                return -ENOMEM;
+        memcpy(f->resident, a->value, a->value_bytes);
+        return 0;
+}
+
+static void take_standard(struct med_ntfs_file *f, const struct med_ntfs_attribute *a)
+{
+        if (!a->resident || a->value_bytes < 36)
+                return;
+        f->created = bth_load_le64(a->value);
+        f->modified = bth_load_le64(a->value + 8);
+        f->dos_flags = bth_load_le32(a->value + 32);
+        if (f->dos_flags & FLAG_ENCRYPTED)
+                f->status = MED_NTFS_IS_ENCRYPTED;
+        else if (f->dos_flags & FLAG_REPARSE)
+                f->status = MED_NTFS_IS_REPARSE;
+        else if (f->dos_flags & FLAG_OFFLINE)
+                f->status = MED_NTFS_IS_OFFLINE;
+}
+
+static int load_list(struct med_ntfs_file *f, const struct med_ntfs_attribute *a, uint8_t **ret,
+                     size_t *ret_n)
+{
+        struct med_ntfs_file list = { .volume = f->volume,
+                                      .initialized_bytes = a->initialized_bytes };
+        uint8_t *bytes;
+        int r = 0;
+
+        if (*ret || a->data_bytes > LIST_MAX)
+                return -EBADMSG;
+        bytes = calloc(1, (size_t)a->data_bytes + 1);
+        if (!bytes)
+                return -ENOMEM;
+        if (a->resident) {
+                memcpy(bytes, a->value, a->value_bytes);
+        } else {
+                r = med_ntfs_runs_append(&list.runs, a, f->volume->clusters);
+                if (r == 0)
+                        r = file_read(&list.source, 0, bytes, (size_t)a->data_bytes);
+                med_ntfs_runs_clear(&list.runs);
+        }
+        if (r < 0) {
+                free(bytes);
+                return r;
+        }
+        *ret = bytes;
+        *ret_n = (size_t)a->data_bytes;
+        return 0;
+}
+
+/* Takes the unnamed data of one record; of a base record also times, and the attribute list. */
+static int take_record(struct med_ntfs_file *f, const struct med_ntfs_record *rec, uint8_t **list,
+                       size_t *list_n)
+{
+        struct med_ntfs_attribute a;
+        uint32_t cursor = 0;
+        int r;
+
+        while ((r = med_ntfs_attribute_next(rec, &cursor, &a)) > 0) {
+                r = 0;
+                if (a.type == MED_NTFS_DATA && a.name_units == 0)
+                        r = take_data(f, &a);
+                else if (a.type == MED_NTFS_STANDARD_INFORMATION && list)
+                        take_standard(f, &a);
+                else if (a.type == MED_NTFS_ATTRIBUTE_LIST && list)
+                        r = load_list(f, &a, list, list_n);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+/* The list is in order of first cluster, so extension records are taken in its order; a record
+ * named twice in a row holds several pieces and is taken once. */
+static int take_extensions(struct med_ntfs_file *f, const uint8_t *list, size_t n, uint8_t *buffer)
+{
+        uint64_t own = f->reference & MED_NTFS_RECORD_MASK, last = own;
+
+        for (size_t at = 0; n - at >= 26;) {
+                uint16_t length = bth_load_le16(list + at + 4);
+                uint64_t where = bth_load_le64(list + at + 16) & MED_NTFS_RECORD_MASK;
+                struct med_ntfs_record rec;
+                int r;
+
+                if (length < 26 || length > n - at)
+                        return -EBADMSG;
+                if (bth_load_le32(list + at) == MED_NTFS_DATA && list[at + 6] == 0 &&
+                    where != own && where != last) {
+                        last = where;
+                        r = read_record(f->volume, where, buffer, &rec);
+                        if (r == 0 && (!rec.in_use || (rec.base & MED_NTFS_RECORD_MASK) != own))
+                                r = -EBADMSG;
+                        if (r == 0)
+                                r = take_record(f, &rec, NULL, NULL);
+                        if (r < 0)
+                                return r == -ENOENT || r == -ENODATA ? -EBADMSG : r;
+                }
+                at += length;
+        }
+        return 0;
+}
+
+static int load_file(struct med_ntfs_file *f, uint8_t *buffer)
+{
+        uint64_t number = f->reference & MED_NTFS_RECORD_MASK;
+        _cleanup_free_ uint8_t *list = NULL;
+        struct med_ntfs_record rec;
+        size_t list_n = 0;
+        int r = read_record(f->volume, number, buffer, &rec);
+
+        if (r < 0)
+                return r == -ENODATA ? -ENOENT : r;
+        if (!rec.in_use || rec.base || (f->reference >> 48 && f->reference >> 48 != rec.sequence))
+                return -ENOENT;
+        f->reference = number | (uint64_t)rec.sequence << 48;
+        r = take_record(f, &rec, &list, &list_n);
+        if (r == 0 && list)
+                r = take_extensions(f, list, list_n, buffer);
+        if (r < 0)
+                return r;
+        if (rec.directory && f->status != MED_NTFS_IS_REPARSE)
+                f->status = MED_NTFS_IS_DIRECTORY;
+        return 0;
+}
+
+static int file_new(const struct med_ntfs_volume *v, uint64_t reference, struct med_ntfs_file **ret)
+{
+        struct med_ntfs_file *f = calloc(1, sizeof *f);
+
+        if (!f)
+                return -ENOMEM;
+        f->source = (struct bth_source){ .ops = &file_ops,
+                                         .logical_block_bytes = 1,
+                                         .memory_align_bytes = 1 };
+        f->volume = v;
+        f->reference = reference;
+        *ret = f;
+        return 0;
+}
+
+int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
+                       struct med_ntfs_file **ret)
+{
+        _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
+        struct med_ntfs_file *f;
+        int r;
+
+        if (!buffer)
+                return -ENOMEM;
+        r = file_new(v, reference, &f);
+        if (r < 0)
+                return r;
+        r = load_file(f, buffer);
+        if (r < 0) {
+                file_free(&f->source);
+                return r;
+        }
+        *ret = f;
+        return 0;
+}
+
+static uint32_t power_or_count(uint8_t v, uint32_t unit)
+{
+        return v < 128 ? v * unit : v > 256 - 22 ? 1u << (256 - v) : 0;
+}
+
+static int parse_boot(struct med_ntfs_volume *v, const uint8_t *boot)
+{
+        uint64_t sectors = bth_load_le64(boot + 0x28), lcn = bth_load_le64(boot + 0x30), bytes;
+
+        if (memcmp(boot + 3, "NTFS    ", 8) != 0)
+                return -EINVAL;
+        v->sector_bytes = bth_load_le16(boot + 0xb);
+        v->serial = bth_load_le64(boot + 0x48);
+        if (!bth_is_power_of_two(v->sector_bytes) || v->sector_bytes < 256 ||
+            v->sector_bytes > 4096)
+                return -EBADMSG;
+        v->cluster_bytes = boot[0xd] <= 128       ? boot[0xd] * v->sector_bytes
+                           : boot[0xd] > 256 - 13 ? v->sector_bytes << (256 - boot[0xd])
+                                                  : 0;
+        if (!bth_is_power_of_two(v->cluster_bytes) || v->cluster_bytes > CLUSTER_MAX)
+                return -EBADMSG;
+        v->record_bytes = power_or_count(boot[0x40], v->cluster_bytes);
+        if (!bth_is_power_of_two(v->record_bytes) || v->record_bytes < 1024 ||
+            v->record_bytes > MED_NTFS_RECORD_MAX)
+                return -EBADMSG;
+        if (!bth_mul_u64(sectors, v->sector_bytes, &bytes) || bytes > v->source->size_bytes ||
+            !bth_mul_u64(lcn, v->cluster_bytes, &v->mft_offset_bytes) ||
+            !bth_range_inside(v->mft_offset_bytes, v->record_bytes, bytes))
+                return -EBADMSG;
+        v->clusters = bytes / v->cluster_bytes;
+        return 0;
+}
+
+static int load_mft(struct med_ntfs_volume *v)
+{
+        _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
+        int r;
+
+        if (!buffer)
+                return -ENOMEM;
+        r = file_new(v, 0, &v->mft); /* in place at once: its extension records lie in itself */
+        if (r == 0)
+                r = load_file(v->mft, buffer);
+        if (r == 0 && v->mft->status != MED_NTFS_OK)
+                r = -EBADMSG;
+        if (r == 0)
+                v->n_records = v->mft->source.size_bytes / v->record_bytes;
+        return r == -ENOENT ? -EBADMSG : r;
+}
+
+static int load_upcase(struct med_ntfs_volume *v)
+{
+        struct med_ntfs_file *f;
+        int r = med_ntfs_file_open(v, UPCASE_RECORD, &f);
+
+        if (r < 0)
+                return r == -ENOENT ? -EBADMSG : r;
+        r = f->source.size_bytes == sizeof v->upcase
+                    ? bth_source_read(&f->source, 0, v->upcase, sizeof v->upcase)
+                    : -EBADMSG;
+        for (size_t i = 0; i < 65536; i++)
+                v->upcase[i] = le16toh(v->upcase[i]);
+        (void)bth_source_free(&f->source);
+        return r;
+}
+
+static int load_dirty(struct med_ntfs_volume *v)
+{
+        _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
+        struct med_ntfs_record rec;
+        struct med_ntfs_attribute a;
+        uint32_t cursor = 0;
+        int r;
+
+        if (!buffer)
+                return -ENOMEM;
+        r = read_record(v, VOLUME_RECORD, buffer, &rec);
+        while (r >= 0 && (r = med_ntfs_attribute_next(&rec, &cursor, &a)) > 0)
+                if (a.type == MED_NTFS_VOLUME_INFORMATION && a.resident && a.value_bytes >= 12)
+                        v->dirty = bth_load_le16(a.value + 10) & 1;
+        return r == -ENOENT || r == -ENODATA ? -EBADMSG : r;
+}
+
+int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struct bth_error *error)
+{
+        _cleanup_(med_ntfs_closep) struct med_ntfs_volume *v = calloc(1, sizeof *v);
+        uint8_t boot[BOOT_BYTES];
+        int r;
+
+        if (!v)
+                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
+                                     "no memory for the volume");
+        v->source = source;
+        r = source->size_bytes < BOOT_BYTES ? -EINVAL
+                                            : bth_source_read(source, 0, boot, sizeof boot);
+        if (r == 0)
+                r = parse_boot(v, boot);
+        if (r == -EINVAL)
+                return bth_error_set(error, r, BTH_REASON_NOT_NTFS,
+                                     "the volume does not begin with an NTFS boot sector");
+        if (r == 0)
+                r = load_mft(v);
+        if (r == 0)
+                r = load_upcase(v);
+        if (r == 0)
+                r = load_dirty(v);
+        if (r == -EBADMSG || r == -E2BIG)
+                return bth_error_set(error, -EBADMSG, BTH_REASON_NTFS_DAMAGED,
+                                     "the boot sector or the master file table is damaged");
+        if (r == -ENOMEM)
+                return bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY,
+                                     "no memory for the volume");
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_DRIVE_READ_ERROR,
+                                     "the file system cannot be read: %s", bth_strerror(r));
+        *ret = take_ptr(v);
+        return 0;
+}
+
+struct med_ntfs_volume *med_ntfs_close(struct med_ntfs_volume *v)
+{
+        if (v && v->mft)
+                (void)bth_source_free(&v->mft->source);
+        free(v);
+        return NULL;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* ntfs_volume - an NTFS volume read without mounting it, and its files as byte sources.
+ * Our own reader on a bth_source: never writes, replays no log. A volume is constant once open; any
+ * thread may open and read files of it. Source: NTFS 3.1 as libntfs-3g's layout.h describes it. */
+#pragma once
+
+#include "base/error.h"
+#include "base/source.h"
+#include "media/ntfs_record.h"
+
+#define MED_NTFS_ROOT_RECORD 5u
+
+struct med_ntfs_file;
+
+struct med_ntfs_volume {
+        struct bth_source *source; /* borrowed */
+        uint32_t sector_bytes, cluster_bytes, record_bytes;
+        uint64_t clusters, serial, mft_offset_bytes, n_records;
+        bool dirty; /* not unmounted cleanly: a warning, not a refusal */
+        struct med_ntfs_file *mft;
+        uint16_t upcase[65536];
+};
+
+enum med_ntfs_status {
+        MED_NTFS_OK,
+        MED_NTFS_IS_DIRECTORY,
+        MED_NTFS_IS_ENCRYPTED,  /* EFS: the bytes on disk are not the file's */
+        MED_NTFS_IS_REPARSE,    /* a link, a mount point, or content kept elsewhere */
+        MED_NTFS_IS_OFFLINE,    /* content moved to other storage */
+        MED_NTFS_IS_COMPRESSED, /* listed; med_ntfs_file_open() refuses to read its content */
+        MED_NTFS_IS_DAMAGED,
+};
+
+struct med_ntfs_file {
+        struct bth_source source; /* the unnamed data stream; holes and what was never written: 0 */
+        const struct med_ntfs_volume *volume; /* borrowed */
+        uint64_t reference, initialized_bytes;
+        uint32_t dos_flags;
+        uint64_t created, modified; /* 100 ns since 1601 */
+        enum med_ntfs_status status;
+        bool has_data;
+        uint8_t *resident; /* small content; then there are no runs */
+        struct med_ntfs_runs runs;
+};
+
+/* Opens the volume that fills `source`, which must outlive it. Returns 0; -EINVAL with
+ * BTH_REASON_NOT_NTFS; -EBADMSG with BTH_REASON_NTFS_DAMAGED; -EIO and others as bth_source_read();
+ * -ENOMEM. */
+int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struct bth_error *error)
+        _must_check_;
+struct med_ntfs_volume *med_ntfs_close(struct med_ntfs_volume *v);
+DEFINE_CLEANUP(med_ntfs_close, struct med_ntfs_volume *);
+
+/* Opens the file of a base record. `reference` with a sequence number above bit 48 must fit the
+ * record's; without, any does. A file whose status is not MED_NTFS_OK opens, but reading it fails
+ * with -EOPNOTSUPP. Free with bth_source_free(&f->source). Returns 0; -ENOENT when no file is
+ * there; -EBADMSG when it is damaged; -ENOMEM; as bth_source_read(). */
+int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
+                       struct med_ntfs_file **ret) _must_check_;
