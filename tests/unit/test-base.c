@@ -4,14 +4,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/error.h"
 #include "base/frame.h"
 #include "base/guid.h"
+#include "base/io.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/source.h"
 #include "base/status.h"
 #include "base/str.h"
@@ -61,6 +66,94 @@ static void test_redact(void **state)
         assert_null(strstr(text, "122221"));
         assert_null(strstr(text, "abc"));
         assert_non_null(strstr(text, "&x=1"));
+}
+
+/* Whatever a caller hands over: one line, no control characters, no secret. */
+static void test_log_line(void **state)
+{
+        const struct bth_log_field fields[] = { { "BERTH_BLOB", "a\nb\x1b[31m" },
+                                                { "BERTH_JOB", NULL } };
+        struct bth_error e = BTH_ERROR_INIT;
+        char line[4096] = "";
+        int ends[2], saved = dup(STDERR_FILENO);
+
+        assert_int_equal(pipe(ends), 0);
+        assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+        bth_log_open(BTH_LOG_TARGET_STDERR, LOG_INFO);
+        bth_log_fields(LOG_WARNING, fields, "key %s and AccountKey=%s\r\n, ignoring",
+                       "122221-244442-366663-488884-611105-013574-660000-720885", "c2VjcmV0");
+        bth_debug("nobody hears this");
+        bth_error_at(&e, "/a\tb", 3, BTH_ERROR_NO_OFFSET);
+        (void)bth_error_set(&e, -EINVAL, BTH_REASON_WRONG_KEY, "?sig=%s", "zzzz%3D");
+        bth_log_error(LOG_ERR, &e);
+        assert_true(dup2(saved, STDERR_FILENO) >= 0);
+        close(saved);
+        close(ends[1]);
+        assert_true(read(ends[0], line, sizeof line - 1) > 0);
+        close(ends[0]);
+        assert_non_null(strstr(line, "warning: key ****"));
+        assert_non_null(strstr(line, ", ignoring [BERTH_BLOB=a\\x0ab\\x1b[31m]\n"));
+        assert_non_null(strstr(line, "BERTH_REASON=wrong-key"));
+        assert_null(strstr(line, "122221"));
+        assert_null(strstr(line, "c2VjcmV0"));
+        assert_null(strstr(line, "zzzz"));
+        assert_null(strstr(line, "nobody"));
+        for (const char *p = line; *p; p++)
+                assert_true((unsigned char)*p >= 0x20 || *p == '\n');
+}
+
+/* Locked, not dumped, wiped; and a file that others may read is refused. */
+static void test_secret(void **state)
+{
+        char path[] = "/tmp/berth-secret-XXXXXX", *smaps = NULL, address[32];
+        struct bth_secret *s = NULL;
+        const char *region;
+        int fd = mkstemp(path);
+
+        assert_int_equal(write(fd, "hush\r\n", 6), 6);
+        assert_int_equal(fchmod(fd, 0644), 0);
+        assert_int_equal(bth_secret_new_from_file(path, 100, true, &s), -EPERM);
+        assert_int_equal(fchmod(fd, 0600), 0);
+        assert_int_equal(bth_secret_new_from_file(path, 3, true, &s), -EFBIG);
+        assert_int_equal(bth_secret_new_from_file(path, 100, true, &s), 0);
+        assert_int_equal(s->length_bytes, 4);
+        assert_string_equal((char *)s->data, "hush");
+        assert_int_equal(bth_read_file("/proc/self/smaps", 64 << 20, &smaps, NULL), 0);
+        snprintf(address, sizeof address, "%lx-", (unsigned long)(uintptr_t)s->data);
+        region = strstr(smaps, address);
+        assert_non_null(region);
+        region = strstr(region, "VmFlags:");
+        assert_non_null(region);
+        assert_true(memmem(region, strcspn(region, "\n"), " dd", 3) != NULL); /* not in a core */
+        assert_true(memmem(region, strcspn(region, "\n"), " wf", 3) != NULL); /* not in a child */
+        free(smaps);
+        s = bth_secret_free(s);
+        close(fd);
+        assert_int_equal(unlink(path), 0);
+}
+
+static void test_frame_hostile(void **state)
+{
+        static const struct {
+                const char *bytes;
+                size_t n;
+                int error;
+        } cases[] = {
+                { "BRTH\1\0\1\0\0\0\0\0\0\0\0\0", 16, 0 },
+                { "XRTH\1\0\1\0\0\0\0\0\0\0\0\0", 16, -EBADMSG },
+                { "BRTH\2\0\1\0\0\0\0\0\0\0\0\0", 16, -EPROTO },
+                { "BRTH\1\0\1\0\xff\xff\xff\xff\0\0\0\0", 16, -EMSGSIZE },
+                { "BRTH\1\0\1\0\0\0\0\0\x09\0\0\0", 16, -EBADMSG },
+                { "BRTH\1\0\1\0\x09\0\0\0\0\0\0\0\1\0\0\0\2\0\0\0x", 25, -EBADMSG },
+                { "BRTH\1\0", 6, -ENODATA },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct bth_frame *f = NULL;
+
+                assert_int_equal(bth_frame_parse(cases[i].bytes, cases[i].n, &f), cases[i].error);
+                f = bth_frame_free(f);
+        }
 }
 
 static void test_frame_round_trip(void **state)
@@ -140,10 +233,17 @@ static void test_status(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_error_text),    cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_redact),        cmocka_unit_test(test_frame_round_trip),
-                cmocka_unit_test(test_guid),          cmocka_unit_test(test_utf_lone_surrogate),
-                cmocka_unit_test(test_source_window), cmocka_unit_test(test_status),
+                cmocka_unit_test(test_error_text),
+                cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_redact),
+                cmocka_unit_test(test_log_line),
+                cmocka_unit_test(test_secret),
+                cmocka_unit_test(test_frame_hostile),
+                cmocka_unit_test(test_frame_round_trip),
+                cmocka_unit_test(test_guid),
+                cmocka_unit_test(test_utf_lone_surrogate),
+                cmocka_unit_test(test_source_window),
+                cmocka_unit_test(test_status),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
