@@ -15,6 +15,8 @@
 #define MESSAGE_MAX_BYTES 2048
 #define FIELD_MAX_BYTES   1024
 #define FIELDS_MAX        16
+/* The longest secret that is known by its shape alone: a start of it may stand before a cut. */
+#define SECRET_TAIL_BYTES 96
 
 static enum bth_log_target log_target = BTH_LOG_TARGET_STDERR;
 static int log_max_level = LOG_INFO;
@@ -69,7 +71,7 @@ static bool is_recovery_password(const char *p)
 static bool matches_word(const char *p, const char *word)
 {
         for (; *word; word++, p++)
-                if ((*p | 0x20) != (*word | 0x20))
+                if (*p == '\0' || (*p | 0x20) != (*word | 0x20))
                         return false;
         return true;
 }
@@ -140,6 +142,15 @@ void bth_redact(char *text)
         }
 }
 
+void bth_redact_cut(char *text, size_t size_bytes, int wanted)
+{
+        if (wanted < 0)
+                text[0] = '\0';
+        bth_redact(text);
+        if (wanted >= 0 && (size_t)wanted >= size_bytes && size_bytes > SECRET_TAIL_BYTES)
+                text[size_bytes - SECRET_TAIL_BYTES] = '\0';
+}
+
 static const char *level_word(int level)
 {
         static const char *const words[] = { "emergency", "alert",  "critical", "error",
@@ -205,10 +216,8 @@ void bth_log_internal(int level, const char *file, int line, const struct bth_lo
         va_start(ap, format);
         length = vsnprintf(raw, sizeof raw, format, ap);
         va_end(ap);
-        if (length < 0)
-                length = 0;
-        bth_escape(raw, MIN((size_t)length, sizeof raw - 1), message, sizeof message);
-        bth_redact(message);
+        bth_redact_cut(raw, sizeof raw, length);
+        bth_escape(raw, strlen(raw), message, sizeof message);
         for (size_t i = 0; i < n_fields && n < FIELDS_MAX; i++) {
                 char value[FIELD_MAX_BYTES - 64];
 

@@ -56,3 +56,8 @@ void bth_log_error(int level, const struct bth_error *e);
 /* Replaces, in place, what looks like a secret by '*' characters: the value of sig=, se+sig tokens,
  * "Bearer X", "SharedKey a:X", AccountKey=X, and 48-digit recovery passwords. Length stays. */
 void bth_redact(char *text);
+
+/* The same for text that snprintf() made in a buffer of `size_bytes` and that wanted to have
+ * `wanted` bytes (its return value): where it was cut, the end goes too, since it may be the start
+ * of a secret. */
+void bth_redact_cut(char *text, size_t size_bytes, int wanted);

@@ -239,8 +239,8 @@ void ctl_warn(struct ctl_context *c, const char *format, ...)
         va_start(ap, format);
         n = vsnprintf(raw, sizeof raw, format, ap);
         va_end(ap);
-        bth_escape(raw, n < 0 ? 0 : MIN((size_t)n, sizeof raw - 1), text, sizeof text);
-        bth_redact(text);
+        bth_redact_cut(raw, sizeof raw, n);
+        bth_escape(raw, strlen(raw), text, sizeof text);
         fprintf(stderr, "%s %s: warning: %s\n", c->program, c->verb->name, text);
         warnings = json_object_get(c->report, "warnings");
         if (!warnings) {

@@ -175,6 +175,22 @@ static void complete(struct block *b, struct request *q, int result)
                                      q->length - (size_t)result));
 }
 
+/* Waits for `n` requests whose buffers somebody wants to use again. */
+static void drain(struct ring *ring, unsigned n)
+{
+        while (n > 0) {
+                struct io_uring_cqe *cqe;
+                int r = io_uring_wait_cqe(&ring->uring, &cqe);
+
+                if (r == -EINTR)
+                        continue;
+                if (r < 0)
+                        return;
+                io_uring_cqe_seen(&ring->uring, cqe);
+                n--;
+        }
+}
+
 /* Keeps the ring full until the batch is done. Every request that was submitted is waited for. */
 static int run_ring(struct block *b, struct ring *ring, struct cursor *c)
 {
@@ -207,8 +223,10 @@ static int run_ring(struct block *b, struct ring *ring, struct cursor *c)
                 if (in_flight == 0)
                         break;
                 r = io_uring_submit_and_wait(&ring->uring, 1);
-                if (r < 0 && r != -EINTR)
+                if (r < 0 && r != -EINTR) {
+                        drain(ring, in_flight - MIN(in_flight, io_uring_sq_ready(&ring->uring)));
                         return r;
+                }
                 r = 0;
                 while (io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
                         slot = (unsigned)io_uring_cqe_get_data64(cqe);

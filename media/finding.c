@@ -26,8 +26,8 @@ void med_find(const struct med_findings *to, enum med_severity severity, const c
         va_start(ap, format);
         n = vsnprintf(raw, sizeof raw, format, ap);
         va_end(ap);
-        bth_escape(raw, n < 0 ? 0 : MIN((size_t)n, sizeof raw - 1), sentence, sizeof sentence);
-        bth_redact(sentence);
+        bth_redact_cut(raw, sizeof raw, n);
+        bth_escape(raw, strlen(raw), sentence, sizeof sentence);
         if (blob)
                 f.blob = bth_escape(blob, strlen(blob), blob_text, sizeof blob_text);
         f.object = to->object ? to->object : "";

@@ -38,8 +38,9 @@ def count(path: str, build: str) -> tuple[int, int, int]:
 
 def main() -> int:
     try:
-        print(*count(sys.argv[1], sys.argv[2]))
-    except OSError as error:
+        passed, failed, skipped = count(sys.argv[1], sys.argv[2])
+        print(passed, failed if passed + failed + skipped else 1, skipped)
+    except (OSError, ValueError, KeyError) as error:
         print(f"{sys.argv[2]}: no test results: {error}", file=sys.stderr)
         print("0 1 0")
     return 0

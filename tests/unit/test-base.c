@@ -69,6 +69,27 @@ static void test_redact(void **state)
 }
 
 /* Whatever a caller hands over: one line, no control characters, no secret. */
+static void test_redact_ends(void **state)
+{
+        static const char *const words[] = { "blob Bearer",   "SharedKey", "StorageAccountKey:",
+                                             "BitLockerKey:", "sig",       "sig=" };
+        char cut[300];
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+                char *exact = strdup(words[i]); /* the sanitizer sees a write behind its end */
+
+                bth_redact(exact);
+                assert_string_equal(exact, words[i]);
+                free(exact);
+        }
+        memset(cut, 'x', sizeof cut);
+        memcpy(cut + sizeof cut - 56, " 122221-244442-366663-488884-611105-013574-660000-72088",
+               56);
+        cut[sizeof cut - 1] = '\0';
+        bth_redact_cut(cut, sizeof cut, 5000);
+        assert_null(strstr(cut, "122221"));
+}
+
 static void test_log_line(void **state)
 {
         const struct bth_log_field fields[] = { { "BERTH_BLOB", "a\nb\x1b[31m" },
@@ -233,17 +254,12 @@ static void test_status(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_error_text),
-                cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_redact),
-                cmocka_unit_test(test_log_line),
-                cmocka_unit_test(test_secret),
-                cmocka_unit_test(test_frame_hostile),
-                cmocka_unit_test(test_frame_round_trip),
-                cmocka_unit_test(test_guid),
-                cmocka_unit_test(test_utf_lone_surrogate),
-                cmocka_unit_test(test_source_window),
-                cmocka_unit_test(test_status),
+                cmocka_unit_test(test_error_text),    cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_redact),        cmocka_unit_test(test_redact_ends),
+                cmocka_unit_test(test_log_line),      cmocka_unit_test(test_secret),
+                cmocka_unit_test(test_frame_hostile), cmocka_unit_test(test_frame_round_trip),
+                cmocka_unit_test(test_guid),          cmocka_unit_test(test_utf_lone_surrogate),
+                cmocka_unit_test(test_source_window), cmocka_unit_test(test_status),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
