@@ -8,6 +8,8 @@
 
 extern const struct ctl_verb ctl_prep_list;
 extern const struct ctl_verb ctl_prep_unlock;
+extern const struct ctl_verb ctl_prep_validate;
+extern const struct ctl_verb ctl_prep_verify_export;
 
 /* Prints findings as they come (stderr) and keeps them for the report's array "findings". */
 struct ctl_findings {
