@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* make-volume - a BitLocker volume with files in it, for tests that let other programs read it.
  *
- *     make-volume OUT SIZE_MIB METHOD SECTOR_BYTES CLUSTER_BYTES [FILE…]
+ *     make-volume OUT SIZE_MIB METHOD SECTOR_BYTES CLUSTER_BYTES [FILE | FILE=\\FOLDER\\NAME]…
  *
- * METHOD is xts-128 or xts-256. Leaves OUT, and beside it OUT.plain (the file system before
+ * METHOD is xts-128 or xts-256. A FILE alone goes into the root by ntfscp, the others by our own
+ * writer. Leaves OUT, and beside it OUT.plain (the file system before
  * encryption), OUT.extents (what of it is used), OUT.recovery, OUT.bek, OUT.external (base64) and
  * OUT.password. */
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include "base/str.h"
 #include "crypto/volume_writer.h"
 #include "media/ntfs_format.h"
+#include "media/ntfs_writer.h"
 
 extern char **environ;
 
@@ -59,6 +61,78 @@ static void copy_in(const char *plain, const char *file)
         if (posix_spawnp(&pid, "ntfscp", NULL, NULL, argv, environ) != 0 ||
             waitpid(pid, &status, 0) < 0 || status != 0)
                 die("ntfscp", -EIO, NULL);
+}
+
+/* The path on the volume of an argument FILE=\PATH, or NULL. */
+static const char *path_of(const char *argument)
+{
+        const char *at = strstr(argument, "=\\");
+
+        return at ? at + 1 : NULL;
+}
+
+static void write_content(struct bth_sink *sink, const struct med_ntfs_extent *extents, size_t n,
+                          const char *data, size_t left)
+{
+        for (size_t i = 0; i < n && left > 0; i++) {
+                const size_t take = (size_t)MIN((uint64_t)left, extents[i].length_bytes);
+                int r = bth_sink_write(sink, extents[i].offset_bytes, data, take);
+
+                if (r < 0)
+                        die("writing", r, NULL);
+                data += take;
+                left -= take;
+        }
+}
+
+static void add_file(struct med_ntfs_writer *w, struct bth_sink *sink, const char *argument)
+{
+        _cleanup_free_ char *data = NULL, *from = NULL;
+        _cleanup_free_ struct med_ntfs_extent *extents = NULL;
+        const char *path = path_of(argument);
+        struct bth_error e = BTH_ERROR_INIT;
+        size_t n, n_extents = 0;
+        int r;
+
+        from = strndup(argument, (size_t)(path - 1 - argument));
+        r = from ? bth_read_file(from, SIZE_MAX - 1, &data, &n) : -ENOMEM;
+        if (r < 0)
+                die(argument, r, NULL);
+        const struct med_ntfs_new_file file = {
+                .path = path,
+                .size_bytes = n,
+                .created = 130000000000000000,
+                .modified = 130000000000000000,
+                .content = n <= MED_NTFS_SMALL_BYTES ? data : NULL,
+        };
+        r = med_ntfs_writer_create(w, &file, &extents, &n_extents, &e);
+        if (r < 0)
+                die(argument, r, &e);
+        write_content(sink, extents, n_extents, data, n);
+}
+
+static void add_files(int plain_fd, char **arguments, int n)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        struct bth_source *source = NULL;
+        struct bth_sink *sink = NULL;
+        struct med_ntfs_writer *w = NULL;
+        int r = bth_source_new_fd(plain_fd, false, &source);
+
+        if (r == 0)
+                r = bth_sink_new_fd(plain_fd, false, &sink);
+        if (r == 0)
+                r = med_ntfs_writer_open(source, sink, &w, &e);
+        if (r < 0)
+                die("the writer", r, &e);
+        for (int i = 0; i < n; i++)
+                if (path_of(arguments[i]))
+                        add_file(w, sink, arguments[i]);
+        r = med_ntfs_writer_close(w, &e);
+        if (r < 0)
+                die("the writer", r, &e);
+        (void)bth_sink_free(sink);
+        (void)bth_source_free(source);
 }
 
 static void copy_extents(const char *out, int plain_fd, struct bth_sink *sink,
@@ -138,7 +212,9 @@ int main(int argc, char **argv)
         if (r < 0)
                 die("formatting", r, &e);
         for (int i = 6; i < argc; i++)
-                copy_in(plain, argv[i]);
+                if (!path_of(argv[i]))
+                        copy_in(plain, argv[i]);
+        add_files(plain_fd, argv + 6, argc - 6);
         r = med_ntfs_used_extents(plain_fd, regions, MED_NTFS_REGIONS, &extents, &n, &e);
         if (r < 0)
                 die("extents", r, &e);
