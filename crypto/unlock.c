@@ -147,6 +147,20 @@ static int prepare_external(const struct bth_secret *s, struct prepared *p, stru
                                   "journal");
 }
 
+int cry_external_key_text(const struct bth_secret *key, struct bth_secret **ret_text,
+                          struct bth_error *error)
+{
+        struct prepared p = { 0 };
+        int r = prepare_external(key, &p, error);
+
+        if (r == 0)
+                r = bth_secret_new(BTH_BASE64_LENGTH(FVE_KEY_BYTES), ret_text);
+        if (r == 0)
+                bth_base64_encode(p.initial, FVE_KEY_BYTES, (char *)(*ret_text)->data);
+        bth_wipe(&p, sizeof p);
+        return r;
+}
+
 static int prepare(const struct cry_credential *c, struct prepared *p, struct bth_error *error)
 {
         switch (c->kind) {

@@ -31,6 +31,11 @@ struct cry_credential {
 /* What a journal calls a key: numerical, or base64. Returns RECOVERY_PASSWORD or EXTERNAL_KEY. */
 enum cry_credential_kind cry_credential_kind_of_journal_key(const struct bth_secret *key);
 
+/* An external key in any of its forms as the base64 text that journals have. Returns 0, -EINVAL
+ * with BTH_REASON_KEY_MALFORMED, -ENOMEM. */
+int cry_external_key_text(const struct bth_secret *key, struct bth_secret **ret_text,
+                          struct bth_error *error) _must_check_;
+
 struct cry_unlocked {
         enum cry_method method; /* of the key; may differ from what the metadata says */
         struct bth_secret *key; /* cry_method_key_bytes() bytes */

@@ -7,6 +7,7 @@
 #include "media/finding.h"
 
 extern const struct ctl_verb ctl_prep_list;
+extern const struct ctl_verb ctl_prep_rebuild_journal;
 extern const struct ctl_verb ctl_prep_unlock;
 extern const struct ctl_verb ctl_prep_validate;
 extern const struct ctl_verb ctl_prep_verify_export;

@@ -203,6 +203,44 @@ class Drives(unittest.TestCase):
         done, report = self.report("verify-export", drive.image, *key, "--manifest", "\\none")
         self.assertEqual((done.returncode, report["driveStatus"]), (3, "ManifestNotFound"))
 
+    # ---- rebuild-journal ----
+
+    def test_rebuilt_journal(self):
+        drive = self.good("LOST1")
+        drive.make()
+        for option, file, text in (("--recovery-key-file", drive.key_file, drive.key),
+                                   ("--external-key", f"{drive.image}.bek", None),
+                                   ("--external-key", f"{drive.image}.external", None)):
+            journal = self.folder / "again.jrn"
+            journal.unlink(missing_ok=True)
+            done = run("rebuild-journal", drive.image, "--journal", journal, option, file)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn(drive.key, done.stdout + done.stderr)
+            self.assertEqual(journal.stat().st_mode & 0o777, 0o600)
+            if text is None:
+                text = pathlib.Path(f"{drive.image}.external").read_text()
+            self.assertIn(f"<BitLockerKey>{text}</BitLockerKey>", journal.read_text())
+            self.assertIn(f"<ManifestHash>{drive.manifest_hash}</ManifestHash>", journal.read_text())
+            done = run("validate", drive.image, "--journal", journal)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_rebuilding_is_refused(self):
+        drive = self.good("LOST2")
+        drive.make(manifest_hash="0" * 32)
+        key = ["--recovery-key-file", drive.key_file]
+        before = drive.journal.read_text()
+        self.assertEqual(run("rebuild-journal", drive.image, "--journal", drive.journal, *key).returncode, 4)
+        self.assertEqual(run("rebuild-journal", drive.image, "--journal", drive.journal, *key, "--dry-run").returncode, 0)
+        self.assertEqual(drive.journal.read_text(), before)
+        self.assertEqual(run("rebuild-journal", drive.image, "--journal", drive.journal, *key, "--yes").returncode, 0)
+        self.assertEqual(self.validate(drive)[0], 0)
+        new = self.folder / "new.jrn"
+        password = ["--password-file", f"{drive.image}.password"]
+        self.assertEqual(run("rebuild-journal", drive.image, "--journal", new, *password).returncode, 2)
+        self.assertEqual(run("rebuild-journal", drive.image, "--journal", new, *key, "--serial", "ANOTHER").returncode, 3)
+        self.assertEqual(run("rebuild-journal", drive.image, *key).returncode, 2)
+        self.assertFalse(new.exists())
+
 
 if __name__ == "__main__":
     unittest.main()
