@@ -135,7 +135,18 @@ static void attempt_free(struct upl_attempt *a)
         free(a);
 }
 
-/* The call is over; `done` may free it. */
+static void publish(struct upl_client *c)
+{
+        (void)pthread_mutex_lock(&c->lock);
+        c->state.in_flight = c->n[ATTEMPT_IN_FLIGHT];
+        c->state.queued = c->n[ATTEMPT_QUEUED];
+        c->state.waiting_retry = c->n[ATTEMPT_RETRY];
+        c->state.waiting_credentials = c->n[ATTEMPT_CREDENTIALS];
+        c->state.limit = c->concurrency.limit;
+        (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* The call is over; `done` may free it. Who then looks at the client finds it counted. */
 static void finish(struct upl_attempt *a, int result, enum upl_failure failure)
 {
         struct upl_call *call = a->call;
@@ -147,6 +158,7 @@ static void finish(struct upl_attempt *a, int result, enum upl_failure failure)
         call->status = a->x.status;
         call->answer = &a->x.answer;
         call->content = &a->x.content;
+        publish(a->client);
         call->done(call);
 }
 
@@ -355,17 +367,6 @@ static bool take_arrived(struct upl_client *c)
                 if (atomic_exchange(&a->resume, false))
                         upl_http_resume(c->http, &a->x);
         return !stop;
-}
-
-static void publish(struct upl_client *c)
-{
-        (void)pthread_mutex_lock(&c->lock);
-        c->state.in_flight = c->n[ATTEMPT_IN_FLIGHT];
-        c->state.queued = c->n[ATTEMPT_QUEUED];
-        c->state.waiting_retry = c->n[ATTEMPT_RETRY];
-        c->state.waiting_credentials = c->n[ATTEMPT_CREDENTIALS];
-        c->state.limit = c->concurrency.limit;
-        (void)pthread_mutex_unlock(&c->lock);
 }
 
 static void cancel_all(struct upl_client *c)

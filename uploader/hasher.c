@@ -4,13 +4,11 @@
 
 #include <pthread.h>
 
-#include "crypto/md5multi.h"
-
 #define BATCH_MAX 32u
 
 struct ticket {
         struct ticket *next;
-        struct cry_md5 md5;
+        struct cry_md5 *md5;
         const void *data;
         size_t length_bytes;
         bool done;
@@ -62,7 +60,7 @@ static void hash_batch(struct upl_hasher *h)
         for (; h->waiting && n < BATCH_MAX; n++) {
                 batch[n] = h->waiting;
                 h->waiting = batch[n]->next;
-                jobs[n] = (struct cry_md5_job){ &batch[n]->md5, batch[n]->data,
+                jobs[n] = (struct cry_md5_job){ batch[n]->md5, batch[n]->data,
                                                 batch[n]->length_bytes };
         }
         h->busy = true;
@@ -75,12 +73,10 @@ static void hash_batch(struct upl_hasher *h)
         (void)pthread_cond_broadcast(&h->changed);
 }
 
-void upl_hasher_md5(struct upl_hasher *h, const void *data, size_t n,
-                    uint8_t ret_md5[BTH_MD5_BYTES])
+void upl_hasher_update(struct upl_hasher *h, struct cry_md5 *md5, const void *data, size_t n)
 {
-        struct ticket t = { .data = data, .length_bytes = n };
+        struct ticket t = { .md5 = md5, .data = data, .length_bytes = n };
 
-        cry_md5_init(&t.md5);
         (void)pthread_mutex_lock(&h->lock);
         t.next = h->waiting;
         h->waiting = &t;
@@ -91,5 +87,14 @@ void upl_hasher_md5(struct upl_hasher *h, const void *data, size_t n,
                         hash_batch(h);
         }
         (void)pthread_mutex_unlock(&h->lock);
-        cry_md5_finish(&t.md5, ret_md5);
+}
+
+void upl_hasher_md5(struct upl_hasher *h, const void *data, size_t n,
+                    uint8_t ret_md5[BTH_MD5_BYTES])
+{
+        struct cry_md5 md5;
+
+        cry_md5_init(&md5);
+        upl_hasher_update(h, &md5, data, n);
+        cry_md5_finish(&md5, ret_md5);
 }

@@ -6,6 +6,7 @@
 
 #include "base/digest.h"
 #include "base/macros.h"
+#include "crypto/md5multi.h"
 
 struct upl_hasher;
 
@@ -14,7 +15,9 @@ int upl_hasher_new(struct upl_hasher **ret_hasher) _must_check_;
 struct upl_hasher *upl_hasher_free(struct upl_hasher *h); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(upl_hasher_free, struct upl_hasher *);
 
-/* The MD5 of one message. Blocks until it is done, for about as long as hashing the longest message
- * of its batch takes. Any thread. */
+/* Adds data to a stream of the caller's, or makes the MD5 of one whole message. Block until it is
+ * done, for about as long as hashing the longest data of the batch takes. Any thread; a stream
+ * belongs to one. */
+void upl_hasher_update(struct upl_hasher *h, struct cry_md5 *md5, const void *data, size_t n);
 void upl_hasher_md5(struct upl_hasher *h, const void *data, size_t n,
                     uint8_t ret_md5[BTH_MD5_BYTES]);

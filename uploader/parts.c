@@ -9,13 +9,59 @@
 #include "base/time.h"
 
 #define LEASE_LOOK_SECONDS 5
+#define STREAMS_MAX        4u /* long blocks of one blob at once */
 
-struct flight {
+struct upl_flight {
         struct upl_call call;
         struct upl_transfer *t;
         size_t part;
-        void *data;
+        void *data;                /* NULL: streamed */
+        struct upl_stream *stream; /* NULL: held */
+        int result;
+        struct upl_flight *next; /* in t->ended */
 };
+
+/* By content: ids tell it, and the length guards against an id that lies. */
+static int compare_parts(const void *a, const void *b, void *userdata)
+{
+        const struct upl_transfer *t = userdata;
+        const size_t *x = a, *y = b;
+        uint64_t n = t->plan->parts[*x].length_bytes, m = t->plan->parts[*y].length_bytes;
+        int order = strcmp(t->parts[*x].id, t->parts[*y].id);
+
+        if (order != 0)
+                return order;
+        if (n != m)
+                return n < m ? -1 : 1;
+        return *x < *y ? -1 : *x > *y;
+}
+
+/* Blocks of the same content have the same id: one is sent, and committed in every place. */
+static int find_repetitions(struct upl_transfer *t)
+{
+        size_t n = t->plan->n_parts;
+        _cleanup_free_ size_t *order = NULL;
+
+        for (size_t i = 0; i < n; i++)
+                t->parts[i].same_as = i;
+        if (t->plan->kind != UPL_PLAN_BLOCKS || !t->parts[0].has_id)
+                return 0;
+        order = calloc(n, sizeof *order);
+        if (!order)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                order[i] = i;
+        qsort_r(order, n, sizeof *order, compare_parts, t);
+        for (size_t i = 1; i < n; i++) {
+                const struct upl_part_state *before = &t->parts[order[i - 1]];
+
+                if (strcmp(before->id, t->parts[order[i]].id) == 0 &&
+                    t->plan->parts[order[i - 1]].length_bytes ==
+                            t->plan->parts[order[i]].length_bytes)
+                        t->parts[order[i]].same_as = before->same_as;
+        }
+        return 0;
+}
 
 int upl_parts_prepare(struct upl_transfer *t)
 {
@@ -36,7 +82,7 @@ int upl_parts_prepare(struct upl_transfer *t)
                 t->parts[i].has_md5 = t->parts[i].has_id = true;
                 (void)upl_plan_block_id(t->plan, part->md5, part->length_bytes, t->parts[i].id);
         }
-        if (pthread_mutex_init(&t->lock, NULL) != 0)
+        if (find_repetitions(t) < 0 || pthread_mutex_init(&t->lock, NULL) != 0)
                 return -ENOMEM;
         if (pthread_cond_init(&t->changed, NULL) != 0) {
                 (void)pthread_mutex_destroy(&t->lock);
@@ -55,99 +101,6 @@ void upl_parts_clear(struct upl_transfer *t)
         upl_remote_blocks_clear(&t->remote);
         free(t->acknowledged);
         free(t->parts);
-}
-
-/* --- reading and hashing --- */
-
-static int part_fault(struct upl_transfer *t, size_t i, int code, enum bth_reason reason,
-                      enum bth_range_status status, const char *sentence)
-{
-        bth_error_blob(&t->result->error, t->item->blob->blob_path);
-        bth_error_at(&t->result->error, t->item->blob->file_path, 0,
-                     t->plan->parts[i].offset_bytes);
-        t->result->ranges[i] = status;
-        return bth_error_set(&t->result->error, code, reason, "%s", sentence);
-}
-
-static int read_part(struct upl_transfer *t, size_t i, void *data)
-{
-        const struct upl_part *part = &t->plan->parts[i];
-        int r;
-
-        if (!bth_range_inside(part->offset_bytes, part->length_bytes, t->item->content->size_bytes))
-                return part_fault(t, i, -ENODATA, BTH_REASON_VALUE_INVALID,
-                                  BTH_RANGE_STATUS_FILE_UNEXPECTED_END,
-                                  "the file is shorter than the manifest says");
-        upl_wait_begin(t->env->budget, UPL_WAIT_DISK);
-        r = bth_source_read(t->item->content, part->offset_bytes, data, (size_t)part->length_bytes);
-        upl_wait_end(t->env->budget, UPL_WAIT_DISK);
-        if (r == -ENODEV || r == -ENXIO)
-                return part_fault(t, i, -ENODEV, BTH_REASON_DRIVE_GONE, BTH_RANGE_STATUS_IO_FAILED,
-                                  "the drive was removed");
-        if (r < 0) {
-                t->drive_failed = true;
-                return part_fault(t, i, -EIO, BTH_REASON_DRIVE_READ_ERROR,
-                                  BTH_RANGE_STATUS_IO_FAILED,
-                                  "the drive cannot read this part of the file");
-        }
-        return 0;
-}
-
-static void hash_part(struct upl_transfer *t, size_t i, const void *data,
-                      uint8_t md5[BTH_MD5_BYTES])
-{
-        upl_wait_begin(t->env->budget, UPL_WAIT_CPU);
-        upl_hasher_md5(t->env->hasher, data, (size_t)t->plan->parts[i].length_bytes, md5);
-        upl_wait_end(t->env->budget, UPL_WAIT_CPU);
-}
-
-/* Reads and hashes; what does not fit is read once more, since memory and cables fail too. */
-static int fill_part(struct upl_transfer *t, size_t i, void *data)
-{
-        struct upl_part_state *p = &t->parts[i];
-        uint8_t md5[BTH_MD5_BYTES];
-        int r;
-
-        for (int pass = 0; pass < 2; pass++) {
-                r = read_part(t, i, data);
-                if (r < 0)
-                        return r;
-                hash_part(t, i, data, md5);
-                if (!p->has_md5) {
-                        memcpy(p->md5, md5, BTH_MD5_BYTES);
-                        p->has_md5 = p->has_id = true;
-                        (void)upl_plan_block_id(t->plan, md5, t->plan->parts[i].length_bytes,
-                                                p->id);
-                        return 0;
-                }
-                if (memcmp(md5, p->md5, BTH_MD5_BYTES) == 0)
-                        return 0;
-        }
-        return part_fault(t, i, -EILSEQ, BTH_REASON_HASH_MISMATCH, BTH_RANGE_STATUS_CORRUPTED,
-                          "the file's content does not have the manifest's hash");
-}
-
-int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data)
-{
-        uint64_t n = t->plan->parts[i].length_bytes;
-        void *data;
-        int r = upl_budget_take(t->env->budget, n);
-
-        if (r < 0)
-                return r;
-        data = bth_io_buffer_new((size_t)n);
-        r = data ? fill_part(t, i, data) : -ENOMEM;
-        if (r < 0)
-                upl_part_unload(t, i, data);
-        else
-                *ret_data = data;
-        return r;
-}
-
-void upl_part_unload(struct upl_transfer *t, size_t i, void *data)
-{
-        free(data);
-        upl_budget_give(t->env->budget, t->plan->parts[i].length_bytes);
 }
 
 /* --- what the service has already --- */
@@ -228,7 +181,7 @@ static void mark_sent(struct upl_transfer *t, size_t i)
         (void)pthread_mutex_unlock(&t->lock);
 }
 
-static void land_well(struct flight *f)
+static void land_well(struct upl_flight *f)
 {
         struct upl_transfer *t = f->t;
 
@@ -239,7 +192,7 @@ static void land_well(struct flight *f)
                 t->acknowledged[t->n_acknowledged++] = f->part;
 }
 
-static void land_badly(struct flight *f, int result)
+static void land_badly(struct upl_flight *f, int result)
 {
         struct upl_transfer *t = f->t;
 
@@ -261,13 +214,25 @@ static void land_badly(struct flight *f, int result)
  * gone. */
 static void on_landed(struct upl_call *call)
 {
-        struct flight *f = container_of(call, struct flight, call);
+        struct upl_flight *f = container_of(call, struct upl_flight, call);
         struct upl_transfer *t = f->t;
         struct upl_checksum sum = { t->parts[f->part].md5, NULL };
         int result = call->result;
 
         if (result == 0 && !upl_checksum_echoed(call->answer, sum))
                 result = -EBADMSG;
+        if (f->stream) {
+                /* Its thread may be reading: who frees it may have to wait, which we must not. */
+                upl_stream_detach(f->stream);
+                f->result = result;
+                (void)pthread_mutex_lock(&t->lock);
+                f->next = t->ended;
+                t->ended = f;
+                t->n_flying--;
+                (void)pthread_cond_signal(&t->changed);
+                (void)pthread_mutex_unlock(&t->lock);
+                return;
+        }
         upl_part_unload(t, f->part, f->data);
         (void)pthread_mutex_lock(&t->lock);
         if (result == 0)
@@ -279,6 +244,54 @@ static void on_landed(struct upl_call *call)
         (void)pthread_mutex_unlock(&t->lock);
         upl_call_clear(&f->call);
         free(f);
+}
+
+/* Keeps the first fault of a part and lets the others be tried. Returns 0, or what ends the blob.
+ */
+static int note_part(struct upl_transfer *t, int r)
+{
+        if (r != -EIO && r != -EILSEQ && r != -ENODATA)
+                return r;
+        if (t->part_failed == 0) {
+                t->part_failed = r;
+                t->part_error = t->result->error;
+        }
+        return 0;
+}
+
+/* Frees the long blocks whose calls have ended. Returns 0, or what ends the blob. */
+static int harvest(struct upl_transfer *t)
+{
+        int r = 0;
+
+        for (;;) {
+                struct upl_flight *f;
+                int fault;
+
+                (void)pthread_mutex_lock(&t->lock);
+                f = t->ended;
+                if (f)
+                        t->ended = f->next;
+                (void)pthread_mutex_unlock(&t->lock);
+                if (!f)
+                        return r;
+                fault = upl_stream_fault(f->stream);
+                f->stream = upl_stream_free(f->stream);
+                t->n_streams--;
+                if (f->result < 0 && fault < 0) {
+                        fault = note_part(t, upl_part_read_fault(t, f->part, fault));
+                        r = r < 0 ? r : fault;
+                } else {
+                        (void)pthread_mutex_lock(&t->lock);
+                        if (f->result == 0)
+                                land_well(f);
+                        else
+                                land_badly(f, f->result);
+                        (void)pthread_mutex_unlock(&t->lock);
+                }
+                upl_call_clear(&f->call);
+                free(f);
+        }
 }
 
 static int build(struct upl_transfer *t, size_t i, const void *data, struct upl_request *request)
@@ -297,16 +310,20 @@ static int build(struct upl_transfer *t, size_t i, const void *data, struct upl_
         return upl_put_block(request, &target, t->parts[i].id, data, part->length_bytes, sum);
 }
 
-static int launch(struct upl_transfer *t, size_t i, void *data)
+/* Takes over the buffer or the stream. */
+static int launch(struct upl_transfer *t, size_t i, void *data, struct upl_stream *stream)
 {
-        struct flight *f = calloc(1, sizeof *f);
+        struct upl_flight *f = calloc(1, sizeof *f);
         int r = f ? build(t, i, data, &f->call.request) : -ENOMEM;
 
         if (r == 0) {
                 f->t = t;
                 f->part = i;
                 f->data = data;
+                f->stream = stream;
                 f->call.done = on_landed;
+                if (stream)
+                        upl_stream_attach(stream, &f->call);
                 (void)pthread_mutex_lock(&t->lock);
                 t->n_flying++;
                 (void)pthread_mutex_unlock(&t->lock);
@@ -317,10 +334,15 @@ static int launch(struct upl_transfer *t, size_t i, void *data)
                 t->n_flying--;
                 (void)pthread_mutex_unlock(&t->lock);
         }
+        if (stream) {
+                upl_stream_detach(stream);
+                (void)upl_stream_free(stream);
+                t->n_streams--;
+        } else
+                upl_part_unload(t, i, data);
         if (f)
                 upl_call_clear(&f->call);
         free(f);
-        upl_part_unload(t, i, data);
         return r;
 }
 
@@ -344,23 +366,30 @@ static int record_pages(struct upl_transfer *t)
         }
 }
 
-/* Until nothing is in flight; the lease is kept meanwhile. */
-static void wait_landed(struct upl_transfer *t)
+/* Until nothing is in flight and at most `streams` long blocks are; the lease is kept meanwhile.
+ * Returns 0, or what ends the blob. */
+static int wait_landed(struct upl_transfer *t, bool all, unsigned streams)
 {
+        int r = harvest(t), e;
+
         (void)pthread_mutex_lock(&t->lock);
-        while (t->n_flying > 0) {
+        while ((all && t->n_flying > 0) || t->n_streams > streams) {
                 struct timespec until;
 
                 (void)clock_gettime(CLOCK_REALTIME, &until);
                 until.tv_sec += LEASE_LOOK_SECONDS;
-                (void)pthread_cond_timedwait(&t->changed, &t->lock, &until);
+                if (!t->ended)
+                        (void)pthread_cond_timedwait(&t->changed, &t->lock, &until);
                 (void)pthread_mutex_unlock(&t->lock);
+                e = harvest(t);
+                r = r < 0 ? r : e;
                 /* A lease that is lost shows at the commit, by its condition. */
                 if (upl_transfer_keep_lease(t) < 0)
                         bth_debug("the lease of a blob could not be renewed, ignoring");
                 (void)pthread_mutex_lock(&t->lock);
         }
         (void)pthread_mutex_unlock(&t->lock);
+        return r;
 }
 
 static bool has_failed(struct upl_transfer *t)
@@ -373,6 +402,26 @@ static bool has_failed(struct upl_transfer *t)
         return failed;
 }
 
+static int send_long(struct upl_transfer *t, size_t i)
+{
+        struct upl_stream *stream;
+        int r = upl_part_learn_hash(t, i);
+
+        if (r < 0)
+                return r;
+        if (remote_has(t, i)) {
+                mark_sent(t, i);
+                return 0;
+        }
+        r = wait_landed(t, false, STREAMS_MAX - 1);
+        if (r == 0)
+                r = upl_part_stream(t, i, &stream);
+        if (r < 0)
+                return r;
+        t->n_streams++;
+        return launch(t, i, NULL, stream);
+}
+
 /* One part on its way, unless the service has it. Returns 0 or a negative errno. */
 static int send_part(struct upl_transfer *t, size_t i)
 {
@@ -383,6 +432,8 @@ static int send_part(struct upl_transfer *t, size_t i)
                 mark_sent(t, i);
                 return 0;
         }
+        if (upl_part_is_long(t, i))
+                return send_long(t, i);
         r = upl_part_load(t, i, &data);
         if (r < 0)
                 return r;
@@ -393,95 +444,62 @@ static int send_part(struct upl_transfer *t, size_t i)
                 mark_sent(t, i);
                 return 0;
         }
-        return launch(t, i, data);
+        return launch(t, i, data, NULL);
 }
 
-/* Is it this part only that failed, so that the rest is tried? */
-static bool is_of_part(int r)
+/* One part as it comes, unless it has arrived before or is the repetition of one. */
+static int take_part(struct upl_transfer *t, size_t i)
 {
-        return r == -EIO || r == -EILSEQ || r == -ENODATA;
+        bool sent;
+        int r;
+
+        (void)pthread_mutex_lock(&t->lock);
+        sent = t->parts[i].sent;
+        (void)pthread_mutex_unlock(&t->lock);
+        if (sent)
+                return 0;
+        if (t->parts[i].same_as != i)
+                return note_part(t, upl_part_check_end(t, i));
+        r = atomic_load(t->env->stop) ? -ECANCELED : upl_transfer_keep_lease(t);
+        if (r == 0)
+                r = record_pages(t);
+        return r < 0 ? r : note_part(t, send_part(t, i));
+}
+
+/* What came of a part came of its repetitions, unless these had a fault of their own. */
+static void spread_to_repetitions(struct upl_transfer *t)
+{
+        for (size_t i = 0; i < t->plan->n_parts; i++) {
+                size_t first = t->parts[i].same_as;
+
+                if (first == i || t->result->ranges[i] == BTH_RANGE_STATUS_FILE_UNEXPECTED_END)
+                        continue;
+                t->parts[i].sent = t->parts[first].sent;
+                t->result->ranges[i] = t->result->ranges[first];
+        }
 }
 
 int upl_parts_send(struct upl_transfer *t)
 {
-        struct bth_error first = BTH_ERROR_INIT;
-        int r = 0, worst = 0;
+        int r = 0, e;
 
-        t->failed = 0;
+        t->failed = t->part_failed = 0;
         if (t->plan->kind == UPL_PLAN_BLOCKS && (t->result->resumed || t->n_overwrites > 0))
                 r = fetch_remote(t);
-        for (size_t i = 0; i < t->plan->n_parts && r == 0 && !has_failed(t); i++) {
-                bool sent;
-
-                (void)pthread_mutex_lock(&t->lock);
-                sent = t->parts[i].sent;
-                (void)pthread_mutex_unlock(&t->lock);
-                if (sent)
-                        continue;
-                r = atomic_load(t->env->stop) ? -ECANCELED : upl_transfer_keep_lease(t);
-                if (r == 0)
-                        r = record_pages(t);
-                if (r == 0)
-                        r = send_part(t, i);
-                if (is_of_part(r)) {
-                        if (worst == 0)
-                                first = t->result->error;
-                        worst = worst ? worst : r;
-                        r = 0;
-                }
-        }
-        wait_landed(t);
+        for (size_t i = 0; i < t->plan->n_parts && r == 0 && !has_failed(t); i++)
+                r = take_part(t, i);
+        e = wait_landed(t, true, 0);
+        r = r < 0 ? r : e;
         if (r == 0)
                 r = record_pages(t);
+        spread_to_repetitions(t);
         if (r < 0)
                 return r;
         if (t->failed < 0) {
                 t->result->error = t->failed_error;
                 return t->failed;
         }
-        if (worst < 0)
-                t->result->error = first;
-        return worst;
-}
-
-/* --- reading back --- */
-
-static int read_back(struct upl_transfer *t, size_t i)
-{
-        const struct upl_part *part = &t->plan->parts[i];
-        struct upl_target target = { .container = t->container, .blob = t->intent.name };
-        _cleanup_call_ struct upl_call call = { 0 };
-        uint8_t md5[BTH_MD5_BYTES];
-        int r;
-
-        r = upl_get_blob(&call.request, &target, part->offset_bytes, part->length_bytes, false);
-        if (r < 0)
-                return r;
-        call.request.max_answer_bytes = (size_t)part->length_bytes;
-        r = upl_client_call(t->env->client, &call, &t->result->error);
-        if (r < 0)
-                return r;
-        if (call.content->length == part->length_bytes) {
-                upl_hasher_md5(t->env->hasher, call.content->data, call.content->length, md5);
-                if (t->parts[i].has_md5 && memcmp(md5, t->parts[i].md5, BTH_MD5_BYTES) == 0)
-                        return 0;
-        }
-        return part_fault(t, i, -EBADMSG, BTH_REASON_HASH_MISMATCH, BTH_RANGE_STATUS_CORRUPTED,
-                          "what was read back is not what was sent");
-}
-
-int upl_parts_read_back(struct upl_transfer *t)
-{
-        int r = 0;
-
-        for (size_t i = 0; i < t->plan->n_parts && r == 0; i++) {
-                uint64_t n = t->plan->parts[i].length_bytes;
-
-                r = atomic_load(t->env->stop) ? -ECANCELED : upl_budget_take(t->env->budget, n);
-                if (r < 0)
-                        break;
-                r = read_back(t, i);
-                upl_budget_give(t->env->budget, n);
-        }
-        return r;
+        if (t->part_failed < 0)
+                t->result->error = t->part_error;
+        return t->part_failed;
 }

@@ -92,8 +92,8 @@ static int plan_ranges_as_blocks(struct upl_plan *p, const struct med_manifest_b
                     !bth_range_inside(at, from->length_bytes, blob->length_bytes))
                         return refuse(error, blob, -EINVAL,
                                       "the blob's blocks do not cover it one after the other", at);
-                if (from->length_bytes > UPL_BLOCK_HELD_BYTES)
-                        return refuse(error, blob, -EFBIG, "the block is longer than 16 MiB", at);
+                if (from->length_bytes > UPL_BLOCK_MAX_BYTES)
+                        return refuse(error, blob, -EFBIG, "the block is longer than 4000 MiB", at);
                 p->parts[p->n_parts++] = (struct upl_part){
                         .offset_bytes = at,
                         .length_bytes = from->length_bytes,
@@ -116,7 +116,7 @@ static int plan_own_blocks(struct upl_plan *p, const struct med_manifest_blob *b
         uint64_t length = blob->length_bytes, size = UPL_BLOCK_OWN_BYTES, n;
         int r;
 
-        if (length > UPL_BLOCK_HELD_BYTES * UPL_BLOCKS_MAX)
+        if (length > UPL_BLOCK_MAX_BYTES * UPL_BLOCKS_MAX)
                 return refuse(error, blob, -EFBIG, "the blob is too large for 50000 blocks",
                               BTH_ERROR_NO_OFFSET);
         while (size * UPL_BLOCKS_MAX < length)

@@ -16,6 +16,7 @@
 #include "media/manifest.h"
 
 #define UPL_BLOCKS_MAX       50000u
+#define UPL_BLOCK_MAX_BYTES  (UINT64_C(4000) << 20)
 #define UPL_BLOCK_HELD_BYTES (UINT64_C(16) << 20) /* the largest body that is held whole */
 #define UPL_BLOCK_OWN_BYTES  (UINT64_C(8) << 20)  /* of blocks we cut, unless there were too many */
 #define UPL_PAGE_WRITE_BYTES (UINT64_C(4) << 20)
@@ -49,7 +50,7 @@ struct upl_plan {
 /* Plans one blob. `kind`, `ranges` and ids come from the manifest, which was validated; what could
  * harm is checked again here. Page ranges longer than 4 MiB are cut and then have no hash of their
  * own. Returns 0; -EINVAL for ranges that overlap, leave gaps (blocks), are no pages, or lie
- * outside; -EFBIG for more than 50,000 blocks or a block over UPL_BLOCK_HELD_BYTES; -ENOMEM. */
+ * outside; -EFBIG for more than 50,000 blocks or a block over UPL_BLOCK_MAX_BYTES; -ENOMEM. */
 int upl_plan_new(const struct med_manifest_blob *blob, struct upl_plan **ret_plan,
                  struct bth_error *error) _must_check_;
 struct upl_plan *upl_plan_free(struct upl_plan *p); /* NULL is fine; returns NULL */

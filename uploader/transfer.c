@@ -312,33 +312,64 @@ static int run_commit(struct upl_transfer *t, struct upl_call *call, int built)
         return etag && !t->etag ? -ENOMEM : 0;
 }
 
-static int send_whole(struct upl_transfer *t)
+static int put_whole(struct upl_transfer *t, const void *data, uint64_t n, const uint8_t *md5,
+                     struct upl_stream *stream)
 {
         struct upl_target target = conditional_target(t);
         struct upl_attributes attributes = attributes_of(t);
+        struct upl_checksum sum = { md5, NULL };
         _cleanup_call_ struct upl_call call = { 0 };
-        uint8_t empty_md5[BTH_MD5_BYTES];
-        struct upl_checksum sum = { empty_md5, NULL };
-        void *data = NULL;
-        uint64_t n = t->plan->n_parts > 0 ? t->plan->parts[0].length_bytes : 0;
-        int r = 0;
+        int r = upl_put_blob(&call.request, &target, data, n, sum, &attributes);
 
-        if (n > 0) {
-                r = upl_part_load(t, 0, &data);
-                sum.md5 = t->parts[0].md5;
-        } else
+        if (r == 0 && stream)
+                upl_stream_attach(stream, &call);
+        r = run_commit(t, &call, r);
+        if (stream)
+                upl_stream_detach(stream);
+        if (r == 0 && !upl_checksum_echoed(call.answer, sum))
+                r = bth_error_set(&t->result->error, -EBADMSG, BTH_REASON_HASH_MISMATCH,
+                                  "the service answered with another MD5 than was sent");
+        t->result->sent_bytes += n * (r == 0);
+        return r;
+}
+
+static int send_whole_long(struct upl_transfer *t)
+{
+        struct upl_stream *stream;
+        int r, fault;
+
+        r = upl_part_learn_hash(t, 0);
+        if (r == 0)
+                r = upl_part_stream(t, 0, &stream);
+        if (r < 0)
+                return r;
+        r = put_whole(t, NULL, t->plan->parts[0].length_bytes, t->parts[0].md5, stream);
+        fault = upl_stream_fault(stream);
+        (void)upl_stream_free(stream);
+        return r < 0 && fault < 0 ? upl_part_read_fault(t, 0, fault) : r;
+}
+
+static int send_whole(struct upl_transfer *t)
+{
+        uint8_t empty_md5[BTH_MD5_BYTES];
+        void *data = NULL;
+        int r;
+
+        if (t->plan->n_parts == 0) {
                 upl_hasher_md5(t->env->hasher, "", 0, empty_md5);
-        if (r == 0) {
-                r = run_commit(t, &call,
-                               upl_put_blob(&call.request, &target, data, n, sum, &attributes));
-                if (r == 0 && !upl_checksum_echoed(call.answer, sum))
-                        r = bth_error_set(&t->result->error, -EBADMSG, BTH_REASON_HASH_MISMATCH,
-                                          "the service answered with another MD5 than was sent");
-                t->result->sent_bytes += n * (r == 0);
-                if (n > 0)
-                        upl_part_unload(t, 0, data);
+                return put_whole(t, NULL, 0, empty_md5, NULL);
         }
-        if (n > 0 && r < 0 && t->result->ranges[0] == BTH_RANGE_STATUS_CANCELLED)
+        if (upl_part_is_long(t, 0))
+                r = send_whole_long(t);
+        else {
+                r = upl_part_load(t, 0, &data);
+                if (r == 0) {
+                        r = put_whole(t, data, t->plan->parts[0].length_bytes, t->parts[0].md5,
+                                      NULL);
+                        upl_part_unload(t, 0, data);
+                }
+        }
+        if (r < 0 && t->result->ranges[0] == BTH_RANGE_STATUS_CANCELLED)
                 t->result->ranges[0] = BTH_RANGE_STATUS_BLOB_REQUEST_FAILED;
         return r;
 }

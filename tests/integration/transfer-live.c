@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A worker without a drive: the engine over blobs made up from numbers, for transfer-live.py, which
  * makes faults, kills it and starts it again.
- *   transfer-live FOLDER COUNT [readback | faulty]
+ *   transfer-live FOLDER COUNT [readback | faulty | long | long-faulty]
  *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
  * Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and bytes. */
 #include <fcntl.h>
@@ -19,15 +19,27 @@
 #define BLOCK_BYTES  40000u
 #define BUDGET_BYTES (8u << 20)
 
+/* Long blobs: 0 and 3 have four blocks of 17 MiB, the last one as the first; 1 is one of 20 MiB; 2
+ * has eight short ones, of two contents. */
+#define LONG_BYTES (UINT64_C(17) << 20)
+static bool long_blobs;
+
+static uint64_t step_of(uint64_t i)
+{
+        return i % 3 == 0 ? LONG_BYTES : i % 3 == 1 ? UINT64_C(20) << 20 : BLOCK_BYTES;
+}
+
 /* What kind blob number i is; transfer-live.py has the same rules. */
 static uint64_t length_of(uint64_t i)
 {
+        if (long_blobs)
+                return step_of(i) * (i % 3 == 0 ? 4 : i % 3 == 1 ? 1 : 8);
         return i % 7 == 0 ? 0 : i % 5 == 0 ? BLOCK_BYTES * 6 + i : i % 11 == 0 ? 512 * 300 : i * 37;
 }
 
 static bool is_page(uint64_t i)
 {
-        return i % 7 != 0 && i % 5 != 0 && i % 11 == 0;
+        return !long_blobs && i % 7 != 0 && i % 5 != 0 && i % 11 == 0;
 }
 
 struct made {
@@ -40,6 +52,13 @@ struct made {
 
 static void fill(uint64_t i, uint8_t *data, uint64_t n)
 {
+        for (uint64_t k = 0; long_blobs && k < n; k++) {
+                uint64_t block = k / step_of(i) % (i % 3 == 0 ? 3 : 2), at = k % step_of(i);
+
+                data[k] = (uint8_t)(at * 7 + at / 251 + block * 5 + i * 13);
+        }
+        if (long_blobs)
+                return;
         for (uint64_t k = 0; k < n; k++)
                 data[k] = (uint8_t)(k * 7 + k / 251 + i * 13);
         /* Pages with holes: every third 4 KiB is zero. */
@@ -81,7 +100,7 @@ static struct made *make(uint64_t i)
                 .kind = is_page(i) ? MED_MANIFEST_PAGE : MED_MANIFEST_BLOCK,
                 .ranges = m->ranges,
         };
-        add_ranges(m, is_page(i) ? 4096 * 4 : BLOCK_BYTES);
+        add_ranges(m, is_page(i) ? 4096 * 4 : long_blobs ? step_of(i) : BLOCK_BYTES);
         if (bth_source_new_memory(m->data, (size_t)n, &m->source) < 0)
                 abort();
         return m;
@@ -95,7 +114,8 @@ static void unmake(struct made *m)
 }
 
 /* A drive with faults, by blob number: 10 a bad sector in its third block, 11 a bit that reads
- * wrong once, 13 one that always does, 16 a file that ends early. */
+ * wrong once, 13 one that always does, 16 a file that ends early. Of long blobs: 0 a bit that reads
+ * wrong once, 1 one that always does, 3 a bad sector in its second block. */
 struct faulty {
         struct bth_source source;
         const struct made *made;
@@ -107,11 +127,17 @@ static int faulty_read(struct bth_source *source, uint64_t offset_bytes, void *b
         struct faulty *f = container_of(source, struct faulty, source);
         unsigned before = atomic_fetch_add(&f->reads, 1);
         uint64_t i = f->made->blob.index;
+        bool wrong = i == 13 || (i == 11 && before == 0);
 
+        if (long_blobs) {
+                wrong = i == 1 || (i == 0 && before == 5);
+                if (i == 3 && offset_bytes - LONG_BYTES < LONG_BYTES && before > 9)
+                        return -EIO;
+        }
         if (i == 10 && offset_bytes == 2 * BLOCK_BYTES)
                 return -EIO;
         memcpy(buffer, f->made->data + offset_bytes, n);
-        if (n > 0 && (i == 13 || (i == 11 && before == 0)))
+        if (n > 0 && wrong)
                 *(uint8_t *)buffer ^= 4;
         return 0;
 }
@@ -252,7 +278,8 @@ int main(int argc, char **argv)
         (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
         env.stop = &stop;
         env.readback = argc > 3 && strcmp(argv[3], "readback") == 0;
-        run.faulty = argc > 3 && strcmp(argv[3], "faulty") == 0;
+        run.faulty = argc > 3 && bth_ends_with(argv[3], "faulty");
+        long_blobs = argc > 3 && bth_starts_with(argv[3], "long");
         folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = folder < 0 ? -errno : upl_budget_new(BUDGET_BYTES, &env.budget);
         if (r == 0)

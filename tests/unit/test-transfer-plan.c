@@ -90,9 +90,14 @@ static void test_only_true_content_ids_are_kept(void **state)
 
 static void test_without_ranges_we_cut(void **state)
 {
-        static const uint64_t lengths[] = {
-                1, 8 * MIB, 8 * MIB + 1, 100 * MIB + 7, 400000 * MIB, 800000 * MIB
-        };
+        static const uint64_t lengths[] = { 1,
+                                            8 * MIB,
+                                            8 * MIB + 1,
+                                            100 * MIB + 7,
+                                            400000 * MIB,
+                                            800000 * MIB,
+                                            3000001 * MIB,
+                                            4000 * MIB * UPL_BLOCKS_MAX };
 
         for (size_t k = 0; k < ARRAY_SIZE(lengths); k++) {
                 struct med_manifest_blob b = blob_of(MED_MANIFEST_NONE, lengths[k], NULL, 0);
@@ -103,7 +108,7 @@ static void test_without_ranges_we_cut(void **state)
                 assert_true(p->n_parts <= UPL_BLOCKS_MAX);
                 for (size_t i = 0; i < p->n_parts; i++) {
                         assert_int_equal(p->parts[i].offset_bytes, at);
-                        assert_true(p->parts[i].length_bytes <= UPL_BLOCK_HELD_BYTES);
+                        assert_true(p->parts[i].length_bytes <= UPL_BLOCK_MAX_BYTES);
                         assert_false(p->parts[i].has_md5);
                         at += p->parts[i].length_bytes;
                 }
@@ -128,7 +133,7 @@ static void test_bad_lists_are_refused(void **state)
                 { MED_MANIFEST_BLOCK, 10, { { 0, 5 }, { 5, 6 } }, 2, -EINVAL },
                 { MED_MANIFEST_BLOCK, 10, { { 0, 10 }, { 10, 0 } }, 2, -EINVAL },
                 { MED_MANIFEST_BLOCK, 10, { { 0 } }, 0, -EINVAL },
-                { MED_MANIFEST_BLOCK, 17 * MIB, { { 0, 17 * MIB } }, 1, -EFBIG },
+                { MED_MANIFEST_BLOCK, 4001 * MIB, { { 0, 4001 * MIB } }, 1, -EFBIG },
                 { MED_MANIFEST_PAGE, 513, { { 0 } }, 0, -EINVAL },
                 { MED_MANIFEST_PAGE, 2048, { { 0, 100 } }, 1, -EINVAL },
                 { MED_MANIFEST_PAGE, 2048, { { 100, 512 } }, 1, -EINVAL },

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* parts-read - the content of parts: from the drive with the right hash, and back from the service.
+ * See parts.h. */
+#include "uploader/parts.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+#define SLICE_BYTES (UINT64_C(4) << 20)
+
+static int part_fault(struct upl_transfer *t, size_t i, int code, enum bth_reason reason,
+                      enum bth_range_status status, const char *sentence)
+{
+        bth_error_blob(&t->result->error, t->item->blob->blob_path);
+        bth_error_at(&t->result->error, t->item->blob->file_path, 0,
+                     t->plan->parts[i].offset_bytes);
+        t->result->ranges[i] = status;
+        return bth_error_set(&t->result->error, code, reason, "%s", sentence);
+}
+
+int upl_part_read_fault(struct upl_transfer *t, size_t i, int r)
+{
+        switch (r) {
+        case -ENOMEM:
+        case -ECANCELED:
+                return r;
+        case -ENODEV:
+        case -ENXIO:
+                return part_fault(t, i, -ENODEV, BTH_REASON_DRIVE_GONE, BTH_RANGE_STATUS_IO_FAILED,
+                                  "the drive was removed");
+        case -EILSEQ:
+                return part_fault(t, i, -EILSEQ, BTH_REASON_HASH_MISMATCH,
+                                  BTH_RANGE_STATUS_CORRUPTED,
+                                  "the file's content does not have the manifest's hash");
+        default:
+                t->drive_failed = true;
+                return part_fault(t, i, -EIO, BTH_REASON_DRIVE_READ_ERROR,
+                                  BTH_RANGE_STATUS_IO_FAILED,
+                                  "the drive cannot read this part of the file");
+        }
+}
+
+int upl_part_check_end(struct upl_transfer *t, size_t i)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+
+        if (bth_range_inside(part->offset_bytes, part->length_bytes, t->item->content->size_bytes))
+                return 0;
+        return part_fault(t, i, -ENODATA, BTH_REASON_VALUE_INVALID,
+                          BTH_RANGE_STATUS_FILE_UNEXPECTED_END,
+                          "the file is shorter than the manifest says");
+}
+
+static int read_range(struct upl_transfer *t, size_t i, uint64_t offset_bytes, void *data,
+                      uint64_t n)
+{
+        int r;
+
+        upl_wait_begin(t->env->budget, UPL_WAIT_DISK);
+        r = bth_source_read(t->item->content, offset_bytes, data, (size_t)n);
+        upl_wait_end(t->env->budget, UPL_WAIT_DISK);
+        return r < 0 ? upl_part_read_fault(t, i, r) : 0;
+}
+
+static int read_part(struct upl_transfer *t, size_t i, void *data)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+        int r = upl_part_check_end(t, i);
+
+        return r < 0 ? r : read_range(t, i, part->offset_bytes, data, part->length_bytes);
+}
+
+static void hash_part(struct upl_transfer *t, size_t i, const void *data,
+                      uint8_t md5[BTH_MD5_BYTES])
+{
+        upl_wait_begin(t->env->budget, UPL_WAIT_CPU);
+        upl_hasher_md5(t->env->hasher, data, (size_t)t->plan->parts[i].length_bytes, md5);
+        upl_wait_end(t->env->budget, UPL_WAIT_CPU);
+}
+
+/* Reads and hashes; what does not fit is read once more, since memory and cables fail too. */
+static int fill_part(struct upl_transfer *t, size_t i, void *data)
+{
+        struct upl_part_state *p = &t->parts[i];
+        uint8_t md5[BTH_MD5_BYTES];
+        int r;
+
+        for (int pass = 0; pass < 2; pass++) {
+                r = read_part(t, i, data);
+                if (r < 0)
+                        return r;
+                hash_part(t, i, data, md5);
+                if (!p->has_md5) {
+                        memcpy(p->md5, md5, BTH_MD5_BYTES);
+                        p->has_md5 = p->has_id = true;
+                        (void)upl_plan_block_id(t->plan, md5, t->plan->parts[i].length_bytes,
+                                                p->id);
+                        return 0;
+                }
+                if (memcmp(md5, p->md5, BTH_MD5_BYTES) == 0)
+                        return 0;
+        }
+        return upl_part_read_fault(t, i, -EILSEQ);
+}
+
+int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data)
+{
+        uint64_t n = t->plan->parts[i].length_bytes;
+        void *data;
+        int r = upl_budget_take(t->env->budget, n);
+
+        if (r < 0)
+                return r;
+        data = bth_io_buffer_new((size_t)n);
+        r = data ? fill_part(t, i, data) : -ENOMEM;
+        if (r < 0)
+                upl_part_unload(t, i, data);
+        else
+                *ret_data = data;
+        return r;
+}
+
+void upl_part_unload(struct upl_transfer *t, size_t i, void *data)
+{
+        free(data);
+        upl_budget_give(t->env->budget, t->plan->parts[i].length_bytes);
+}
+
+/* --- blocks too long to be held --- */
+
+bool upl_part_is_long(const struct upl_transfer *t, size_t i)
+{
+        return t->plan->parts[i].length_bytes > UPL_BLOCK_HELD_BYTES;
+}
+
+static int hash_slices(struct upl_transfer *t, size_t i, void *slice, struct cry_md5 *md5)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+        int r = 0;
+
+        for (uint64_t at = 0; at < part->length_bytes && r == 0; at += SLICE_BYTES) {
+                uint64_t n = MIN(SLICE_BYTES, part->length_bytes - at);
+
+                r = atomic_load(t->env->stop) ? -ECANCELED
+                                              : read_range(t, i, part->offset_bytes + at, slice, n);
+                if (r == 0)
+                        upl_hasher_update(t->env->hasher, md5, slice, (size_t)n);
+        }
+        return r;
+}
+
+int upl_part_learn_hash(struct upl_transfer *t, size_t i)
+{
+        struct upl_part_state *p = &t->parts[i];
+        _cleanup_free_ void *slice = NULL;
+        struct cry_md5 md5;
+        int r;
+
+        if (p->has_md5)
+                return 0;
+        r = upl_part_check_end(t, i);
+        if (r == 0)
+                r = upl_budget_take(t->env->budget, SLICE_BYTES);
+        if (r < 0)
+                return r;
+        cry_md5_init(&md5);
+        slice = bth_io_buffer_new((size_t)SLICE_BYTES);
+        r = slice ? hash_slices(t, i, slice, &md5) : -ENOMEM;
+        upl_budget_give(t->env->budget, SLICE_BYTES);
+        if (r < 0)
+                return r;
+        cry_md5_finish(&md5, p->md5);
+        p->has_md5 = p->has_id = true;
+        (void)upl_plan_block_id(t->plan, p->md5, t->plan->parts[i].length_bytes, p->id);
+        return 0;
+}
+
+int upl_part_stream(struct upl_transfer *t, size_t i, struct upl_stream **ret_stream)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+        struct upl_stream_options o = {
+                .content = t->item->content,
+                .offset_bytes = part->offset_bytes,
+                .length_bytes = part->length_bytes,
+                .md5 = t->parts[i].md5,
+                .client = t->env->client,
+                .budget = t->env->budget,
+                .hasher = t->env->hasher,
+        };
+        int r = upl_part_check_end(t, i);
+
+        return r < 0 ? r : upl_stream_new(&o, ret_stream);
+}
+
+/* --- reading back --- */
+
+/* One slice from the service into the hash. */
+static int read_back_slice(struct upl_transfer *t, uint64_t offset_bytes, uint64_t n,
+                           struct cry_md5 *md5)
+{
+        struct upl_target target = { .container = t->container, .blob = t->intent.name };
+        _cleanup_call_ struct upl_call call = { 0 };
+        int r;
+
+        r = upl_get_blob(&call.request, &target, offset_bytes, n, false);
+        if (r < 0)
+                return r;
+        call.request.max_answer_bytes = (size_t)n;
+        r = upl_client_call(t->env->client, &call, &t->result->error);
+        if (r < 0)
+                return r;
+        if (call.content->length == n)
+                upl_hasher_update(t->env->hasher, md5, call.content->data, (size_t)n);
+        return 0;
+}
+
+static int read_back(struct upl_transfer *t, size_t i)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+        uint8_t found[BTH_MD5_BYTES];
+        struct cry_md5 md5;
+        int r = 0;
+
+        cry_md5_init(&md5);
+        for (uint64_t at = 0; at < part->length_bytes && r == 0; at += SLICE_BYTES)
+                r = atomic_load(t->env->stop)
+                            ? -ECANCELED
+                            : read_back_slice(t, part->offset_bytes + at,
+                                              MIN(SLICE_BYTES, part->length_bytes - at), &md5);
+        if (r < 0)
+                return r;
+        cry_md5_finish(&md5, found);
+        if (t->parts[i].has_md5 && memcmp(found, t->parts[i].md5, BTH_MD5_BYTES) == 0)
+                return 0;
+        return part_fault(t, i, -EBADMSG, BTH_REASON_HASH_MISMATCH, BTH_RANGE_STATUS_CORRUPTED,
+                          "what was read back is not what was sent");
+}
+
+int upl_parts_read_back(struct upl_transfer *t)
+{
+        int r = 0;
+
+        if (t->plan->n_parts > 0)
+                r = upl_budget_take(t->env->budget, SLICE_BYTES);
+        if (r < 0 || t->plan->n_parts == 0)
+                return r;
+        for (size_t i = 0; i < t->plan->n_parts && r == 0; i++)
+                r = read_back(t, i);
+        upl_budget_give(t->env->budget, SLICE_BYTES);
+        return r;
+}
