@@ -5,6 +5,23 @@
 
 #define KEY_MAX_BYTES 4096
 
+enum ctl_exit ctl_usage(const struct ctl_context *c, const char *sentence)
+{
+        fprintf(stderr, "%s %s: %s. See '%s %s --help'.\n", c->program, c->verb->name, sentence,
+                c->program, c->verb->name);
+        return CTL_EXIT_USAGE;
+}
+
+enum ctl_exit ctl_end_failed(struct ctl_context *c, int r, struct bth_error *error)
+{
+        if (error->code == 0)
+                (void)bth_error_set(error, r,
+                                    r == -ENOMEM ? BTH_REASON_OUT_OF_MEMORY : BTH_REASON_INTERNAL,
+                                    "it could not be done: %s", bth_strerror(r));
+        ctl_fail(c, error);
+        return error->reason == BTH_REASON_USAGE ? CTL_EXIT_USAGE : CTL_EXIT_FAILED;
+}
+
 void ctl_findings_take(void *userdata, const struct med_finding *f)
 {
         struct ctl_findings *t = userdata;

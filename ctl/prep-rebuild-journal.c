@@ -113,14 +113,6 @@ static int write_journal(struct rebuild *b, struct bth_error *error)
         return r;
 }
 
-static enum ctl_exit fail(struct rebuild *b, int r, struct bth_error *error)
-{
-        if (error->code == 0)
-                (void)bth_error_set(error, r, BTH_REASON_INTERNAL, "%s", bth_strerror(r));
-        ctl_fail(b->context, error);
-        return error->reason == BTH_REASON_USAGE ? CTL_EXIT_USAGE : CTL_EXIT_FAILED;
-}
-
 static enum ctl_exit work(struct rebuild *b, const char *path)
 {
         _cleanup_(bth_secret_freep) struct bth_secret *key = NULL;
@@ -132,7 +124,7 @@ static enum ctl_exit work(struct rebuild *b, const char *path)
         if (r == 0)
                 r = read_drive(b, path, &error);
         if (r < 0)
-                return fail(b, r, &error);
+                return ctl_end_failed(b->context, r, &error);
         if (!b->context->dry_run && !may_write(b)) {
                 (void)bth_error_set(&error, -EEXIST, BTH_REASON_VALUE_INVALID,
                                     "the journal says something else about drive %s", b->serial);
@@ -143,7 +135,7 @@ static enum ctl_exit work(struct rebuild *b, const char *path)
         }
         r = write_journal(b, &error);
         if (r < 0)
-                return fail(b, r, &error);
+                return ctl_end_failed(b->context, r, &error);
         ctl_report(b->context, "drive",
                    json_pack("{s:s, s:s, s:s, s:s}", "journal", b->o->journal, "driveId", b->serial,
                              "manifestFile", b->manifest_path, "manifestHash", b->manifest_hash));
@@ -174,11 +166,8 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
                                       &n);
         if (r != 0)
                 return r > 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
-        if (!o.journal) {
-                fprintf(stderr, "%s %s: --journal is missing. See '%s %s --help'.\n", c->program,
-                        c->verb->name, c->program, c->verb->name);
-                return CTL_EXIT_USAGE;
-        }
+        if (!o.journal)
+                return ctl_usage(c, "--journal is missing");
         b.to = (struct med_findings){ ctl_findings_take, &b.findings, words[0] };
         code = work(&b, words[0]);
         (void)ctl_drive_close(b.drive);

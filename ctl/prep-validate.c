@@ -355,10 +355,8 @@ static enum ctl_exit work(struct validate *v, char **paths, int n)
                 (void)med_journal_free(v->journals[i]);
         (void)med_seen_free(v->job_blobs);
         (void)med_seen_free(v->serials);
-        if (r < 0) {
-                ctl_fail(v->context, &error);
-                return CTL_EXIT_FAILED;
-        }
+        if (r < 0)
+                return ctl_end_failed(v->context, r, &error);
         if (v->n_hidden > 0)
                 ctl_warn(v->context, "%llu more faults are not shown",
                          (unsigned long long)v->n_hidden);
@@ -384,12 +382,10 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
                                       &n);
         if (r != 0)
                 return r > 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
-        if (o.n_journals == 0 || (o.serial && n > 1)) {
-                fprintf(stderr, "%s %s: %s. See '%s %s --help'.\n", c->program, c->verb->name,
-                        o.serial && n > 1 ? "--serial is for one drive" : "--journal is missing",
-                        c->program, c->verb->name);
-                return CTL_EXIT_USAGE;
-        }
+        if (o.n_journals == 0)
+                return ctl_usage(c, "--journal is missing");
+        if (o.serial && n > 1)
+                return ctl_usage(c, "--serial is for one drive");
         v.to = (struct med_findings){ ctl_findings_take, &v.findings, words[0] };
         v.drives = json_array();
         ctl_report(c, "drives", v.drives);

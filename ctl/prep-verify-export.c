@@ -206,12 +206,8 @@ static enum ctl_exit work(struct verify *v, const char *path, const struct verif
                 r = verify_manifest(v, d, o, &error);
         if (r == 0 && o->refetch && !v->context->dry_run)
                 r = write_again(v, o->refetch, &error);
-        if (r < 0) {
-                if (error.code == 0)
-                        (void)bth_error_set(&error, r, BTH_REASON_OUT_OF_MEMORY, "no memory");
-                ctl_fail(v->context, &error);
-                return CTL_EXIT_FAILED;
-        }
+        if (r < 0)
+                return ctl_end_failed(v->context, r, &error);
         return v->findings.n_errors > 0 ? CTL_EXIT_FINDINGS : CTL_EXIT_OK;
 }
 

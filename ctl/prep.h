@@ -6,11 +6,19 @@
 #include "ctl/cli.h"
 #include "media/finding.h"
 
+extern const struct ctl_verb ctl_prep_forecast;
 extern const struct ctl_verb ctl_prep_list;
+extern const struct ctl_verb ctl_prep_preview_export;
 extern const struct ctl_verb ctl_prep_rebuild_journal;
 extern const struct ctl_verb ctl_prep_unlock;
 extern const struct ctl_verb ctl_prep_validate;
 extern const struct ctl_verb ctl_prep_verify_export;
+
+/* A complaint about the command line (stderr). Returns CTL_EXIT_USAGE. */
+enum ctl_exit ctl_usage(const struct ctl_context *c, const char *sentence);
+/* The end of a verb that failed: prints the error, one made from `r` where it is empty. Returns
+ * CTL_EXIT_USAGE for an error about the command line, else CTL_EXIT_FAILED. */
+enum ctl_exit ctl_end_failed(struct ctl_context *c, int r, struct bth_error *error);
 
 /* Prints findings as they come (stderr) and keeps them for the report's array "findings". */
 struct ctl_findings {

@@ -347,6 +347,10 @@ static int blobs_leaf(void *userdata, const char *parent, const char *name, cons
                 return text[0] ? keep_text(&b->one.snapshot, text) : 0;
         if (strcmp(parent, "Properties") == 0 && strcmp(name, "Content-Length") == 0)
                 return bth_parse_u64(text, &b->one.length_bytes) < 0 ? -EBADMSG : 0;
+        if (strcmp(parent, "Properties") == 0 && strcmp(name, "BlobType") == 0)
+                b->one.page = strcmp(text, "PageBlob") == 0;
+        if (strcmp(parent, "Properties") == 0 && strcmp(name, "AccessTier") == 0)
+                b->one.archived = strcmp(text, "Archive") == 0;
         return 0;
 }
 
@@ -389,5 +393,48 @@ int upl_answer_blobs(const void *data, size_t n, struct upl_blob_items *ret_blob
                 upl_blob_items_clear(&b.blobs);
         else
                 *ret_blobs = b.blobs;
+        return e;
+}
+
+/* --- List Containers --- */
+
+static int containers_leaf(void *userdata, const char *parent, const char *name, const char *text)
+{
+        struct upl_container_names *c = userdata;
+        int e;
+
+        if (strcmp(parent, "EnumerationResults") == 0 && strcmp(name, "NextMarker") == 0)
+                return text[0] ? keep_text(&c->next_marker, text) : 0;
+        if (strcmp(parent, "Container") != 0 || strcmp(name, "Name") != 0)
+                return 0;
+        if (!text[0])
+                return -EBADMSG;
+        e = grow((void **)&c->items, c->n, &c->allocated, sizeof *c->items, UPL_ANSWER_BLOBS_MAX);
+        if (e < 0)
+                return e;
+        c->items[c->n] = strdup(text);
+        return c->items[c->n++] ? 0 : -ENOMEM;
+}
+
+void upl_container_names_clear(struct upl_container_names *c)
+{
+        for (size_t i = 0; i < c->n; i++)
+                free(c->items[i]);
+        free(c->items);
+        free(c->next_marker);
+        *c = (struct upl_container_names){ 0 };
+}
+
+int upl_answer_containers(const void *data, size_t n, struct upl_container_names *ret_names,
+                          struct bth_error *error)
+{
+        struct upl_container_names c = { 0 };
+        struct reader r = { NULL, containers_leaf, NULL, &c };
+        int e = read_answer(&r, data, n, "list of containers", error);
+
+        if (e < 0)
+                upl_container_names_clear(&c);
+        else
+                *ret_names = c;
         return e;
 }

@@ -41,9 +41,18 @@ struct upl_blob_item {
         char *name;
         char *snapshot; /* NULL: the blob itself */
         uint64_t length_bytes;
+        bool page;
+        bool archived; /* its content cannot be read */
 };
 struct upl_blob_items {
         struct upl_blob_item *items;
+        size_t n;
+        size_t allocated;
+        char *next_marker; /* NULL at the end */
+};
+
+struct upl_container_names {
+        char **items;
         size_t n;
         size_t allocated;
         char *next_marker; /* NULL at the end */
@@ -61,3 +70,8 @@ int upl_answer_blobs(const void *data, size_t n, struct upl_blob_items *ret_blob
 void upl_remote_blocks_clear(struct upl_remote_blocks *b);
 void upl_page_ranges_clear(struct upl_page_ranges *r);
 void upl_blob_items_clear(struct upl_blob_items *b);
+
+/* The same for a list of an account's containers. Returns as above. */
+int upl_answer_containers(const void *data, size_t n, struct upl_container_names *ret_names,
+                          struct bth_error *error) _must_check_;
+void upl_container_names_clear(struct upl_container_names *c);

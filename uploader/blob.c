@@ -138,24 +138,43 @@ int upl_delete_container(struct upl_request *q, const char *container)
         return settle(q, begin_container(q, UPL_METHOD_DELETE, container));
 }
 
-int upl_list_blobs(struct upl_request *q, const char *container, const char *prefix,
-                   const char *marker, bool snapshots, unsigned max_results)
+/* What both lists take. */
+static int add_list_params(struct upl_request *q, const char *prefix, const char *marker,
+                           unsigned max_results)
 {
         char number[16];
-        int r = begin_container(q, UPL_METHOD_GET, container);
+        int r = upl_request_param(q, "comp", "list");
 
         (void)snprintf(number, sizeof number, "%u", max_results);
-        if (r == 0)
-                r = upl_request_param(q, "comp", "list");
         if (r == 0)
                 r = upl_request_param(q, "maxresults", number);
         if (r == 0 && prefix)
                 r = upl_request_param(q, "prefix", prefix);
         if (r == 0 && marker)
                 r = upl_request_param(q, "marker", marker);
+        q->max_answer_bytes = LIST_MAX_BYTES;
+        return r;
+}
+
+int upl_list_containers(struct upl_request *q, const char *prefix, const char *marker,
+                        unsigned max_results)
+{
+        int r = upl_request_init(q, UPL_METHOD_GET, NULL, NULL);
+
+        if (r == 0)
+                r = add_list_params(q, prefix, marker, max_results);
+        return settle(q, r);
+}
+
+int upl_list_blobs(struct upl_request *q, const char *container, const char *prefix,
+                   const char *marker, bool snapshots, unsigned max_results)
+{
+        int r = begin_container(q, UPL_METHOD_GET, container);
+
+        if (r == 0)
+                r = add_list_params(q, prefix, marker, max_results);
         if (r == 0 && snapshots)
                 r = upl_request_param(q, "include", "snapshots");
-        q->max_answer_bytes = LIST_MAX_BYTES;
         return settle(q, r);
 }
 

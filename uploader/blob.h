@@ -39,6 +39,10 @@ struct upl_checksum {
 /* Containers. Returns as said on top. */
 int upl_create_container(struct upl_request *q, const char *container) _must_check_;
 int upl_delete_container(struct upl_request *q, const char *container) _must_check_;
+/* Lists at most `max_results` (1 to 5000) containers of the account whose names begin with `prefix`
+ * (may be NULL), from `marker` on (NULL: the first). Returns as said on top. */
+int upl_list_containers(struct upl_request *q, const char *prefix, const char *marker,
+                        unsigned max_results) _must_check_;
 /* Lists at most `max_results` (1 to 5000) blobs whose names begin with `prefix` (may be NULL), from
  * `marker` on (NULL: the first). With `snapshots` also those. Returns as said on top. */
 int upl_list_blobs(struct upl_request *q, const char *container, const char *prefix,

@@ -161,6 +161,9 @@ bool upl_retry_next(struct upl_retry *r, const struct upl_retry_policy *policy,
                 r->failures++;
         longest = MIN(policy->first_usec << (r->failures - 1), policy->longest_usec);
         wait = MAX(longest > 0 ? random % (longest + 1) : 0, after);
+        if (failure == UPL_FAILURE_CREDENTIALS && r->failures > 1 &&
+            policy->credentials_usec == UPL_RETRY_CREDENTIALS_NEVER)
+                return false;
         if (failure == UPL_FAILURE_CREDENTIALS) {
                 /* Once more at once, since the date or the token may just have passed; then wait.
                  */

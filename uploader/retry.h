@@ -38,8 +38,10 @@ struct upl_retry_policy {
         uint64_t first_usec;       /* upper end of the first wait */
         uint64_t longest_usec;     /* upper end of any wait, unless Retry-After says more */
         uint64_t total_usec;       /* from the first attempt to the last; then it has failed */
-        uint64_t credentials_usec; /* how often to look again without new credentials */
+        uint64_t credentials_usec; /* how often to look again without new credentials, or … */
 };
+/* … for tools that nobody brings new ones: refused twice is refused for good. */
+#define UPL_RETRY_CREDENTIALS_NEVER UINT64_MAX
 #define UPL_RETRY_POLICY_DEFAULT                                            \
         ((struct upl_retry_policy){ .first_usec = 500 * UINT64_C(1000),     \
                                     .longest_usec = 60 * UINT64_C(1000000), \

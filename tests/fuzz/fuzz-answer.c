@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct upl_remote_blocks blocks;
         struct upl_page_ranges ranges;
         struct upl_blob_items blobs;
+        struct upl_container_names names;
         const char *text = (const char *)data + 1;
         char code[64];
 
@@ -59,6 +60,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 'l':
                 if (upl_answer_blobs(text, size - 1, &blobs, NULL) == 0)
                         upl_blob_items_clear(&blobs);
+                break;
+        case 'c':
+                if (upl_answer_containers(text, size - 1, &names, NULL) == 0)
+                        upl_container_names_clear(&names);
                 break;
         case 'h':
                 headers(text, size - 1);

@@ -267,8 +267,10 @@ static void test_blob_lists_are_read(void **state)
         static const char good[] =
                 "<EnumerationResults><Prefix>x</Prefix><Blobs><Blob><Name>a/b</Name>"
                 "<Snapshot>2031-01-01T00:00:00.0000000Z</Snapshot><Properties>"
-                "<Content-Length>7</Content-Length></Properties></Blob><Blob>"
-                "<Name Encoded=\"true\">c%01%25</Name><Properties/></Blob></Blobs>"
+                "<Content-Length>7</Content-Length><BlobType>PageBlob</BlobType>"
+                "</Properties></Blob><Blob>"
+                "<Name Encoded=\"true\">c%01%25</Name><Properties>"
+                "<AccessTier>Archive</AccessTier></Properties></Blob></Blobs>"
                 "<NextMarker>m</NextMarker></EnumerationResults>";
         static const char bad[] =
                 "<EnumerationResults><Blobs><Blob><Name Encoded=\"true\">%0</Name>"
@@ -284,10 +286,32 @@ static void test_blob_lists_are_read(void **state)
         assert_non_null(b.items[0].snapshot);
         assert_int_equal(b.items[0].length_bytes, 7);
         assert_string_equal(b.items[1].name, "c\x01%");
+        assert_true(b.items[0].page && !b.items[0].archived);
+        assert_true(!b.items[1].page && b.items[1].archived);
         assert_string_equal(b.next_marker, "m");
         upl_blob_items_clear(&b);
         assert_int_equal(upl_answer_blobs(bad, sizeof bad - 1, &b, NULL), -EBADMSG);
         assert_int_equal(upl_answer_blobs(nul, sizeof nul - 1, &b, NULL), -EBADMSG);
+}
+
+static void test_container_lists_are_read(void **state)
+{
+        static const char good[] =
+                "<EnumerationResults><Prefix>x</Prefix><Containers><Container><Name>attic</Name>"
+                "<Properties><Etag>e</Etag></Properties></Container><Container><Name>$root</Name>"
+                "</Container></Containers><NextMarker/></EnumerationResults>";
+        static const char bad[] =
+                "<EnumerationResults><Containers><Container><Name/></Container></Containers>"
+                "</EnumerationResults>";
+        struct upl_container_names c;
+
+        assert_int_equal(upl_answer_containers(good, sizeof good - 1, &c, NULL), 0);
+        assert_int_equal(c.n, 2);
+        assert_string_equal(c.items[0], "attic");
+        assert_string_equal(c.items[1], "$root");
+        assert_null(c.next_marker);
+        upl_container_names_clear(&c);
+        assert_int_equal(upl_answer_containers(bad, sizeof bad - 1, &c, NULL), -EBADMSG);
 }
 
 static void test_looking_at_a_blob(void **state)
@@ -324,6 +348,7 @@ int main(void)
                 cmocka_unit_test(test_block_lists_are_read),
                 cmocka_unit_test(test_page_ranges_are_read),
                 cmocka_unit_test(test_blob_lists_are_read),
+                cmocka_unit_test(test_container_lists_are_read),
                 cmocka_unit_test(test_looking_at_a_blob),
         };
 

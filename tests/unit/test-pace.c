@@ -97,6 +97,10 @@ static void test_refused_credentials_wait_without_an_end(void **state)
                 assert_int_equal(wait, 30 * SEC);
         }
         assert_true(upl_retry_next(&r, &p, UPL_FAILURE_TRANSIENT, 0, now, 1, &wait));
+        r = (struct upl_retry){ 0 };
+        p.credentials_usec = UPL_RETRY_CREDENTIALS_NEVER;
+        assert_true(upl_retry_next(&r, &p, UPL_FAILURE_CREDENTIALS, 0, now, 1, &wait));
+        assert_false(upl_retry_next(&r, &p, UPL_FAILURE_CREDENTIALS, 0, now, 1, &wait));
 }
 
 static void test_retry_after(void **state)
