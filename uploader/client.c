@@ -15,6 +15,7 @@
 #define DEFAULT_START_IN_FLIGHT 8u
 #define DEFAULT_MAX_IN_FLIGHT   64u
 #define LONGEST_SLEEP_USEC      UINT64_C(500000)
+#define PROBE_USEC              UINT64_C(1000000)
 /* What a request counts beside its bytes when throughput is compared, so that many small files let
  * the limit grow as well. */
 #define UNITS_PER_REQUEST 65536u
@@ -41,7 +42,7 @@ struct upl_attempt {
         uint64_t due_usec;
         uint64_t generation; /* of the credential it was signed with */
         enum upl_wait wait;
-        bool waiting;       /* `wait` was begun */
+        bool waiting;       /* `wait` was begun; who is queued waits for those in flight */
         atomic_bool resume; /* set by any thread: the body has bytes again */
 };
 
@@ -69,6 +70,11 @@ struct upl_client {
         struct upl_attempt *flying;
         struct upl_concurrency concurrency;
         unsigned n[_ATTEMPT_MAX];
+        uint64_t ended_bytes;        /* bodies of attempts that ended */
+        uint64_t refused_since_usec; /* the credential is refused: a pause; 0: it is not */
+        unsigned n_refusals;         /* since the last success */
+        uint64_t refused_generation; /* which one */
+        uint64_t next_probe_usec;    /* when one request may ask again */
 };
 
 static void list_add(struct list *l, struct upl_attempt *a)
@@ -137,7 +143,13 @@ static void attempt_free(struct upl_attempt *a)
 
 static void publish(struct upl_client *c)
 {
+        uint64_t sent_bytes = c->ended_bytes;
+
+        for (const struct upl_attempt *a = c->flying; a; a = a->next)
+                sent_bytes += a->x.sent_bytes;
         (void)pthread_mutex_lock(&c->lock);
+        c->state.sent_bytes = sent_bytes;
+        c->state.refused_since_usec = c->refused_since_usec;
         c->state.in_flight = c->n[ATTEMPT_IN_FLIGHT];
         c->state.queued = c->n[ATTEMPT_QUEUED];
         c->state.waiting_retry = c->n[ATTEMPT_RETRY];
@@ -237,22 +249,40 @@ static int launch(struct upl_attempt *a)
         return upl_http_submit(c->http, &a->x);
 }
 
-static void launch_queued(struct upl_client *c)
+/* How many may be in flight now: in a pause for credentials one, once an interval. */
+static unsigned limit_now(struct upl_client *c, uint64_t now)
 {
+        if (c->refused_since_usec > 0 &&
+            upl_credential_generation(c->credential) != c->refused_generation)
+                c->refused_since_usec = 0;
+        if (c->refused_since_usec == 0)
+                return c->concurrency.limit;
+        if (now < c->next_probe_usec)
+                return 0;
+        return 1;
+}
+
+static void launch_queued(struct upl_client *c, uint64_t now)
+{
+        unsigned limit = limit_now(c, now);
         struct upl_attempt *a;
 
-        while (c->n[ATTEMPT_IN_FLIGHT] < c->concurrency.limit && (a = list_take(&c->queue))) {
+        while (c->n[ATTEMPT_IN_FLIGHT] < limit && (a = list_take(&c->queue))) {
                 int r = launch(a);
+
+                if (c->refused_since_usec > 0)
+                        c->next_probe_usec = now + PROBE_USEC;
 
                 if (r < 0) {
                         finish(a, r, UPL_FAILURE_PERMANENT);
                         continue;
                 }
                 set_state(a, ATTEMPT_IN_FLIGHT);
+                set_wait(a, true, UPL_WAIT_NETWORK);
                 a->next = c->flying;
                 c->flying = a;
         }
-        if (c->queue.first)
+        if (c->queue.first && c->refused_since_usec == 0)
                 upl_concurrency_waited(&c->concurrency);
 }
 
@@ -270,11 +300,28 @@ static void read_error_code(struct upl_attempt *a)
                 upl_answer_error_code(&a->x.content, call->code, sizeof call->code);
 }
 
+/* Refused twice without a success between is refused: once may be a date that has just passed. */
+static void judge_credential(struct upl_client *c, const struct upl_attempt *a,
+                             enum upl_failure failure, uint64_t now)
+{
+        if (failure == UPL_FAILURE_NONE) {
+                c->refused_since_usec = 0;
+                c->n_refusals = 0;
+        }
+        if (failure != UPL_FAILURE_CREDENTIALS ||
+            a->generation != upl_credential_generation(c->credential) || ++c->n_refusals < 2)
+                return;
+        if (c->refused_since_usec == 0)
+                c->refused_since_usec = now;
+        c->refused_generation = a->generation;
+        c->next_probe_usec = now + PROBE_USEC;
+}
+
 static void count_end(struct upl_client *c, const struct upl_attempt *a, enum upl_failure failure)
 {
+        c->ended_bytes += a->x.sent_bytes;
         (void)pthread_mutex_lock(&c->lock);
         c->state.requests++;
-        c->state.sent_bytes += a->x.sent_bytes;
         c->state.throttled += failure == UPL_FAILURE_THROTTLED;
         c->state.refused += failure == UPL_FAILURE_CREDENTIALS;
         (void)pthread_mutex_unlock(&c->lock);
@@ -311,6 +358,7 @@ static void on_exchange_done(struct upl_exchange *x)
         read_error_code(a);
         failure = upl_failure_of(x->result, x->status, a->call->code);
         count_end(c, a, failure);
+        judge_credential(c, a, failure, now);
         if (x->result < 0 || x->status >= 500)
                 a->call->sent_before = true;
         if (failure == UPL_FAILURE_THROTTLED)
@@ -340,7 +388,7 @@ static uint64_t wake_sleeping(struct upl_client *c, uint64_t now)
                 }
                 *link = a->next;
                 set_state(a, ATTEMPT_QUEUED);
-                set_wait(a, true, UPL_WAIT_NETWORK);
+                set_wait(a, false, UPL_WAIT_NETWORK);
                 list_add(&c->queue, a);
                 n_retries++;
         }
@@ -363,9 +411,13 @@ static bool take_arrived(struct upl_client *c)
         }
         stop = c->stop;
         (void)pthread_mutex_unlock(&c->lock);
-        for (a = c->flying; a; a = a->next)
+        for (a = c->flying; a; a = a->next) {
                 if (atomic_exchange(&a->resume, false))
                         upl_http_resume(c->http, &a->x);
+                /* The bandwidth cap holds it, or no longer does. */
+                if (a->x.held != (a->wait == UPL_WAIT_THROTTLED))
+                        set_wait(a, true, a->x.held ? UPL_WAIT_THROTTLED : UPL_WAIT_NETWORK);
+        }
         return !stop;
 }
 
@@ -394,9 +446,11 @@ static void *client_thread(void *userdata)
                 uint64_t now = bth_now_monotonic_usec(), next;
 
                 next = wake_sleeping(c, now);
-                launch_queued(c);
+                launch_queued(c, now);
                 upl_concurrency_step(&c->concurrency, now);
                 publish(c);
+                if (c->refused_since_usec > 0 && c->queue.first)
+                        next = MIN(next, c->next_probe_usec);
                 next = next > now ? MIN(next - now, LONGEST_SLEEP_USEC) : 0;
                 if (upl_http_run(c->http, next) < 0) {
                         /* The transport is of no more use: neither are we. */
@@ -512,14 +566,12 @@ int upl_client_start(struct upl_client *c, struct upl_call *call)
         call->attempt = a;
         call->attempts = 0;
         call->sent_before = false;
-        set_wait(a, true, UPL_WAIT_NETWORK);
         (void)pthread_mutex_lock(&c->lock);
         stopped = c->stop;
         if (!stopped)
                 list_add(&c->arrived, a);
         (void)pthread_mutex_unlock(&c->lock);
         if (stopped) {
-                set_wait(a, false, UPL_WAIT_NETWORK);
                 call->attempt = NULL;
                 attempt_free(a);
                 return -ECANCELED;

@@ -94,7 +94,10 @@ struct upl_client_state {
         uint64_t retries;    /* attempts that were repeated */
         uint64_t throttled;  /* answers that asked for less */
         uint64_t refused;    /* credentials refused */
-        uint64_t sent_bytes; /* bodies, all attempts */
+        uint64_t sent_bytes; /* bodies, all attempts, also those under way */
+        /* Since when the credential is refused, by the monotonic clock; 0: it is not. Meanwhile
+         * hardly anything is sent: one request a second asks whether it is well again. */
+        uint64_t refused_since_usec;
         unsigned in_flight;
         unsigned limit;
         unsigned queued;              /* wait for the limit */

@@ -56,8 +56,17 @@ static void *engine_thread(void *userdata)
         return NULL;
 }
 
+static int start_reporting(const struct upl_engine_options *o, struct upl_reporter **ret_reporter)
+{
+        struct upl_reporter_options r = { o->env->client, o->env->budget, o->report_usec, o->report,
+                                          o->userdata };
+
+        return o->report ? upl_reporter_new(&r, ret_reporter) : 0;
+}
+
 int upl_engine_run(const struct upl_engine_options *options)
 {
+        _cleanup_(upl_reporter_freep) struct upl_reporter *reporter = NULL;
         struct engine e = { .options = options, .lock = PTHREAD_MUTEX_INITIALIZER };
         unsigned wanted = options->threads ? options->threads : DEFAULT_THREADS, n = 0;
         pthread_t threads[UPL_ENGINE_THREADS_MAX];
@@ -66,7 +75,9 @@ int upl_engine_run(const struct upl_engine_options *options)
 
         if (wanted > UPL_ENGINE_THREADS_MAX)
                 return -EINVAL;
-        r = -pthread_attr_init(&attributes);
+        r = start_reporting(options, &reporter);
+        if (r == 0)
+                r = -pthread_attr_init(&attributes);
         if (r < 0)
                 return r;
         r = -pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);

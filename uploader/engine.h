@@ -7,6 +7,7 @@
  * wait. Source: design, section 3. */
 #pragma once
 
+#include "uploader/report.h"
 #include "uploader/transfer.h"
 
 #define UPL_ENGINE_THREADS_MAX 256u
@@ -23,11 +24,15 @@ struct upl_engine_options {
         /* A blob was taken and given up, because the drive cannot go on. May be NULL. */
         void (*dropped)(void *userdata, void *cookie);
         void *userdata;
+        /* Once a second, and once at the end, on a thread of its own. May be NULL. */
+        void (*report)(void *userdata, const struct upl_report *report);
+        uint64_t report_usec; /* 0: UPL_REPORT_USEC */
 };
 
-/* Runs until next() has no more, or the drive cannot go on. The three functions are called by one
- * thread at a time. Blocks. Returns 0 when each blob has come to an end, well or badly; else the
- * first error of next() or upl_transfer_run(); -EINVAL; -ENOMEM; -errno of pthread_create(3). */
+/* Runs until next() has no more, or the drive cannot go on. Its functions but report() are called
+ * by one thread at a time. Blocks. Returns 0 when each blob has come to an end, well or badly; else
+ * the first error of next() or upl_transfer_run(); -EINVAL; -ENOMEM; -errno of pthread_create(3).
+ */
 int upl_engine_run(const struct upl_engine_options *options) _must_check_;
 
 /* Makes a run end soon: no new requests, those under way are cut off. Returns when the client has

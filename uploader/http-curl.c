@@ -31,7 +31,6 @@ struct job {
         struct curl_slist *headers;
         uint64_t body_offset_bytes;
         int abort;       /* why one of our callbacks ended it */
-        bool held;       /* paused by the bandwidth cap */
         bool head_whole; /* the blank line behind the headers came */
 };
 
@@ -57,7 +56,7 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
         if (j->http->options.limit) {
                 want = upl_limit_take(j->http->options.limit, want, bth_now_monotonic_usec());
                 if (want == 0) {
-                        j->held = true;
+                        x->held = true;
                         return CURL_READFUNC_PAUSE;
                 }
         }
@@ -350,7 +349,7 @@ static void transport_resume(struct upl_http *base, struct upl_exchange *x)
 {
         struct job *j = x->transport;
 
-        if (j && !j->held)
+        if (j && !j->exchange->held)
                 (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
 }
 
@@ -363,11 +362,11 @@ static uint64_t release_held(struct curl_http *h, uint64_t timeout_usec)
                 return timeout_usec;
         wait = upl_limit_wait_usec(h->options.limit, bth_now_monotonic_usec());
         for (struct job *j = h->jobs; j; j = j->next) {
-                if (!j->held)
+                if (!j->exchange->held)
                         continue;
                 if (wait > 0)
                         return MIN(wait, timeout_usec);
-                j->held = false;
+                j->exchange->held = false;
                 (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
         }
         return timeout_usec;

@@ -100,6 +100,7 @@ void upl_exchange_reset(struct upl_exchange *x)
         x->result = 0;
         x->status = 0;
         x->sent_bytes = 0;
+        x->held = false;
         x->cause[0] = '\0';
         upl_headers_clear(&x->answer);
         bth_buf_clear(&x->content);

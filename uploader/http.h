@@ -76,6 +76,7 @@ struct upl_exchange {
         struct upl_headers answer;
         struct bth_buf content;
         uint64_t sent_bytes;
+        bool held;       /* the bandwidth cap holds the body back just now */
         char cause[160]; /* the transport's words for `result`; no secrets */
 
         void *transport; /* the transport's own, NULL when not submitted */

@@ -3,6 +3,8 @@
  * makes faults, kills it and starts it again.
  *   transfer-live FOLDER COUNT [readback | faulty | long | long-faulty]
  *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
+ *   BERTH_REPORT_USEC: reports on standard error that often; BERTH_CAP: bytes a second, and after
+ *   the first report with anything sent BERTH_CAP_THEN. The credential file is read again when due.
  * Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and bytes. */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +17,8 @@
 #include "base/time.h"
 #include "crypto/md5multi.h"
 #include "uploader/engine.h"
+#include "uploader/limit.h"
+#include "uploader/renew.h"
 
 #define BLOCK_BYTES  40000u
 #define BUDGET_BYTES (8u << 20)
@@ -219,6 +223,27 @@ static void on_dropped(void *userdata, void *cookie)
 
 static struct upl_transfer_env env;
 static atomic_bool stop;
+static struct upl_limit *limit;
+
+static uint64_t number_of(const char *variable)
+{
+        const char *text = getenv(variable);
+        uint64_t n = 0;
+
+        return text && bth_parse_u64(text, &n) == 0 ? n : 0;
+}
+
+static void on_report(void *userdata, const struct upl_report *report)
+{
+        char text[256];
+
+        (void)fprintf(stderr, "report %s; %" PRIu64 " bytes a second\n",
+                      upl_report_to_string(report, text, sizeof text), report->bytes_per_sec);
+        if (report->client.sent_bytes > 0 && number_of("BERTH_CAP_THEN") > 0) {
+                upl_limit_set(limit, number_of("BERTH_CAP_THEN"));
+                upl_client_kick(env.client);
+        }
+}
 
 static void *wait_for_term(void *userdata)
 {
@@ -232,7 +257,7 @@ static void *wait_for_term(void *userdata)
 
 static int client_new(struct upl_credential **ret_credential)
 {
-        struct upl_http_options http = { .stall_timeout_sec = 2 };
+        struct upl_http_options http = { .stall_timeout_sec = 2, .limit = limit };
         struct upl_client_options o = {
                 .retry = { 20000, 500000, 120 * BTH_USEC_PER_SEC, 300000 },
                 .waits = env.budget,
@@ -261,7 +286,20 @@ int main(int argc, char **argv)
 {
         static const uint8_t identity[UPL_STATE_IDENTITY_BYTES] = { 42 };
         struct run run = { 0 };
-        struct upl_engine_options o = { &env, 24, on_next, on_ended, on_dropped, &run };
+        struct upl_engine_options o = {
+                .env = &env,
+                .threads = 24,
+                .next = on_next,
+                .ended = on_ended,
+                .dropped = on_dropped,
+                .userdata = &run,
+                .report = getenv("BERTH_REPORT_USEC") ? on_report : NULL,
+                .report_usec = number_of("BERTH_REPORT_USEC"),
+        };
+        struct upl_renewer_options renew = { .fetch = upl_renew_from_file,
+                                             .userdata = getenv("BERTH_CREDENTIAL_FILE"),
+                                             .first_usec = UINT64_MAX };
+        struct upl_renewer *renewer = NULL;
         struct upl_credential *credential = NULL;
         struct upl_client_state client_state;
         struct upl_budget_state budget_state;
@@ -287,7 +325,13 @@ int main(int argc, char **argv)
         if (r == 0)
                 r = upl_state_open(folder, "transfer", identity, &env.state, &error);
         if (r == 0)
+                r = upl_limit_new(number_of("BERTH_CAP"), &limit);
+        if (r == 0)
                 r = client_new(&credential);
+        renew.client = env.client;
+        renew.credential = credential;
+        if (r == 0)
+                r = upl_renewer_new(&renew, &renewer);
         if (r < 0) {
                 (void)fprintf(stderr, "cannot start: %s %s\n", bth_strerror(r), error.sentence);
                 return 2;
@@ -304,7 +348,9 @@ int main(int argc, char **argv)
                       budget_state.peak_bytes);
         (void)pthread_kill(waiter, SIGUSR1);
         (void)pthread_join(waiter, NULL);
+        (void)upl_renewer_free(renewer);
         env.client = upl_client_free(env.client);
+        (void)upl_limit_free(limit);
         (void)upl_credential_free(credential);
         (void)upl_state_free(env.state);
         (void)upl_hasher_free(env.hasher);

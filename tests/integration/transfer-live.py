@@ -255,6 +255,58 @@ def long_blocks(program) -> None:
         check_long(server, range(4))
 
 
+def credentials(program) -> None:
+    print("--- a refused credential is a pause: clear status, hardly a request, and on with a new one")
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, "0")
+        worker = Worker(program, proxy.port, server, folder)
+        worker.environment["BERTH_REPORT_USEC"] = "100000"
+        file = pathlib.Path(folder) / "credential"
+
+        def until(line_begins: str) -> None:
+            for line in running.stderr:
+                if line.startswith(line_begins):
+                    return
+            raise AssertionError(f"no line '{line_begins}'")
+
+        # Expired in the middle: the proxy answers as the service does, until the file has another.
+        running = worker.start(150)
+        while len(proxy.seen) < 60:
+            time.sleep(0.002)
+        proxy.add("status", times=-1, status=401, code="InvalidAuthenticationInfo",
+                  headers={"WWW-Authenticate": 'Bearer authorization_uri="https://login.example/"'})
+        until("report paused: credentials refused for 1 s")
+        at = len(proxy.seen)
+        until("report paused: credentials refused for 3 s")
+        assert len(proxy.seen) - at <= 8, "a pause sends hardly anything"
+        file.write_text(base64.b64encode(b"another key that is wrong").decode())
+        until("report paused: credentials refused for 1 s")
+        proxy.rules.clear()
+        file.write_text(server.key)
+        out, err = running.communicate(timeout=120)
+        assert running.returncode == 0 and len(out.splitlines()) == 150, err[-2000:]
+        assert "paused" not in err.splitlines()[-2], err[-500:]
+        check(server, 150, False)
+
+
+def bandwidth_cap(program) -> None:
+    print("--- a cap holds, is named as what is waited for, and can be lifted while it runs")
+    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        worker = Worker(program, server.port, server, folder)
+        worker.environment.update(BERTH_REPORT_USEC="200000", BERTH_CAP="100000")
+        running = worker.start(40)
+        reports = [running.stderr.readline() for _ in range(8)]
+        rates = [int(line.split("; ")[1].split()[0]) for line in reports if line.startswith("report ")]
+        assert len(rates) == 8 and sum(rates[1:]) / 7 <= 150000, reports
+        assert sum("waiting for throttled" in line for line in reports) >= 4, reports
+        running.kill()
+        running.communicate()
+        worker.environment["BERTH_CAP_THEN"] = "1000000000"
+        assert worker.run(40)[0] == 0
+        check(server, 40, False)
+
+
 def add_random_faults(proxy, dice) -> None:
     for _ in range(30):
         do = dice.choice(["reset", "lose", "truncate", "flip", "twice", "status", "status", "stall"])
@@ -303,7 +355,8 @@ def main() -> None:
     program, soak = sys.argv[1], "--soak" in sys.argv
     only = [a for a in sys.argv[2:] if not a.startswith("--")]
     try:
-        for part in (clean_run, dispositions, refusals, drive_faults, long_blocks):
+        for part in (clean_run, dispositions, refusals, drive_faults, long_blocks, credentials,
+                     bandwidth_cap):
             if not only or part.__name__ in only:
                 part(program)
         if not only or "faults_and_kills" in only:
