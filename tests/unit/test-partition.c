@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/le.h"
 #include "media/partition.h"
+#include "media/partition_make.h"
 
 #define MIB         ((uint64_t)1 << 20)
 #define DISK_BYTES  (64 * MIB)
@@ -306,6 +307,45 @@ static void test_hostile(void **state)
         close(fd);
 }
 
+static void check_made(uint32_t sector_bytes)
+{
+        static const uint8_t bitlocker[] = { 0xeb, 0x58, 0x90, '-', 'F', 'V',
+                                             'E',  '-',  'F',  'S', '-' };
+        struct med_partition_place place = { 0 };
+        struct bth_error e = BTH_ERROR_INIT;
+        const struct med_partition *data = NULL;
+        struct med_partitions *p = NULL;
+        int fd = new_disk(DISK_BYTES + 12345);
+
+        put(fd, "old", 3, 512);
+        assert_int_equal(med_partition_make(fd, sector_bytes, &place, &e), 0);
+        put(fd, bitlocker, sizeof bitlocker, place.offset_bytes);
+        assert_int_equal(med_partitions_read(fd, &p, &e), 0);
+        assert_int_equal(p->table, MED_TABLE_GPT);
+        assert_int_equal(p->n, 1);
+        assert_int_equal(med_partitions_first_data(p, &data, &e), 0);
+        assert_int_equal(data->role, MED_PARTITION_DATA);
+        assert_int_equal(data->offset_bytes, MIB);
+        assert_int_equal(data->offset_bytes, place.offset_bytes);
+        assert_int_equal(data->length_bytes, place.length_bytes);
+        assert_int_equal(data->length_bytes, DISK_BYTES - 2 * MIB);
+        assert_string_equal(data->name, "Basic data partition");
+        (void)med_partitions_free(p);
+        close(fd);
+}
+
+static void test_made(void **state)
+{
+        struct med_partition_place place;
+        struct bth_error e = BTH_ERROR_INIT;
+
+        (void)state;
+        check_made(512);
+        check_made(4096);
+        assert_int_equal(med_partition_plan(3 * MIB, &place, &e), -ENOSPC);
+        assert_int_equal(e.reason, BTH_REASON_DEVICE_WRONG_SIZE);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -317,6 +357,7 @@ int main(void)
                 cmocka_unit_test(test_empty),
                 cmocka_unit_test(test_no_data_partition),
                 cmocka_unit_test(test_hostile),
+                cmocka_unit_test(test_made),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
