@@ -12,16 +12,17 @@
 #define MANIFEST_BLOCK_BYTES 140 /* one <Block …/> line */
 #define LARGE_SHARE          100
 
-uint64_t ctl_item_cost(const struct ctl_item *item, uint64_t block_bytes)
+uint64_t ctl_item_cost(const struct ctl_item *item, const struct ctl_cost *cost)
 {
         const uint64_t names = strlen(item->blob_path) + 5 * strlen(item->file_path);
-        const uint64_t blocks = item->size_bytes / block_bytes + 1;
+        const uint64_t blocks = item->size_bytes / cost->block_bytes + 1;
         uint64_t data;
 
-        if (!bth_align_up(item->size_bytes, CLUSTER_BYTES, &data))
+        if (!bth_align_up(item->size_bytes,
+                          cost->cluster_bytes ? cost->cluster_bytes : CLUSTER_BYTES, &data))
                 return UINT64_MAX;
         return data + RECORD_BYTES + INDEX_ENTRY_BYTES + MANIFEST_BLOB_BYTES + names +
-               blocks * MANIFEST_BLOCK_BYTES;
+               blocks * MANIFEST_BLOCK_BYTES + cost->more_bytes;
 }
 
 struct order {
@@ -104,7 +105,7 @@ static int count_more_drives(const struct unplaced *u, uint64_t size, size_t *re
         return 0;
 }
 
-int ctl_distribute(struct ctl_items *items, uint64_t block_bytes, struct ctl_target *targets,
+int ctl_distribute(struct ctl_items *items, const struct ctl_cost *by, struct ctl_target *targets,
                    size_t n_targets, struct ctl_distribution *ret_distribution)
 {
         _cleanup_free_ struct order *large = NULL;
@@ -123,7 +124,7 @@ int ctl_distribute(struct ctl_items *items, uint64_t block_bytes, struct ctl_tar
         if (!large)
                 return -ENOMEM;
         for (size_t i = 0; i < items->n_items; i++) {
-                uint64_t cost = ctl_item_cost(&items->items[i], block_bytes);
+                uint64_t cost = ctl_item_cost(&items->items[i], by);
 
                 items->items[i].drive = UINT32_MAX;
                 if (cost > largest / LARGE_SHARE)
@@ -134,7 +135,7 @@ int ctl_distribute(struct ctl_items *items, uint64_t block_bytes, struct ctl_tar
                 if (!place(&items->items[large[i].index], large[i].cost, targets, n_targets))
                         r = remember(&u, &d, &items->items[large[i].index], large[i].cost, largest);
         for (size_t i = 0; r == 0 && i < items->n_items; i++) {
-                uint64_t cost = ctl_item_cost(&items->items[i], block_bytes);
+                uint64_t cost = ctl_item_cost(&items->items[i], by);
 
                 if (cost <= largest / LARGE_SHARE &&
                     !place(&items->items[i], cost, targets, n_targets))

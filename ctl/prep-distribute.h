@@ -10,6 +10,12 @@
 
 #include "ctl/prep-source.h"
 
+struct ctl_cost {
+        uint64_t block_bytes;   /* length of a block, which decides the manifest's size */
+        uint64_t cluster_bytes; /* the largest of the drives; 0: 4096 */
+        uint64_t more_bytes;    /* a file's, for what is kept beside it */
+};
+
 struct ctl_target {
         uint64_t free_bytes; /* room for files, as the file system or the format plan says */
         /* Set by ctl_distribute(): */
@@ -27,10 +33,9 @@ struct ctl_distribution {
 
 /* What one file takes on a drive, with cluster rounding, its record, its index entry and its lines
  * in the manifest. */
-uint64_t ctl_item_cost(const struct ctl_item *item, uint64_t block_bytes) _pure_;
+uint64_t ctl_item_cost(const struct ctl_item *item, const struct ctl_cost *cost) _pure_;
 
 /* Sets every item's `drive`; UINT32_MAX for those without room.
- *   block_bytes  length of a block, which decides the manifest's size
  * Returns 0, also when not all found room: see ret_distribution; -ENOMEM. */
-int ctl_distribute(struct ctl_items *items, uint64_t block_bytes, struct ctl_target *targets,
+int ctl_distribute(struct ctl_items *items, const struct ctl_cost *cost, struct ctl_target *targets,
                    size_t n_targets, struct ctl_distribution *ret_distribution) _must_check_;

@@ -14,7 +14,7 @@
 const char *ctl_session_state_to_string(enum ctl_session_state s)
 {
         static const char *const names[_CTL_SESSION_STATE_MAX] = { "None", "Started", "Completed",
-                                                                   "Aborted" };
+                                                                   "Aborted", "Aborting" };
 
         return (unsigned)s < _CTL_SESSION_STATE_MAX ? names[s] : NULL;
 }
@@ -37,6 +37,11 @@ enum ctl_session_state ctl_journal_session(const struct med_journal *j, const ch
         return state_of(med_journal_get(j, activity, STATE_KEY));
 }
 
+static bool is_open(enum ctl_session_state s)
+{
+        return s == CTL_SESSION_STARTED || s == CTL_SESSION_ABORTING;
+}
+
 const char *ctl_journal_open_session(const struct med_journal *j)
 {
         for (size_t i = 0; j && i < j->n_fields; i++) {
@@ -44,8 +49,7 @@ const char *ctl_journal_open_session(const struct med_journal *j)
 
                 if (bth_starts_with(f->activity, SESSION_PREFIX) &&
                     strcmp(f->key, STATE_KEY) == 0 &&
-                    ctl_journal_session(j, f->activity + strlen(SESSION_PREFIX)) ==
-                            CTL_SESSION_STARTED)
+                    is_open(ctl_journal_session(j, f->activity + strlen(SESSION_PREFIX))))
                         return f->activity + strlen(SESSION_PREFIX);
         }
         return NULL;

@@ -2,8 +2,8 @@
 /* prep-journal - what berth-prep keeps in a journal beside the service's own fields.
  *
  *     DriveInfo            DriveState, as the service reads it: serial, key, manifest, hash
- *     BerthDrive-SERIAL    BerthPath, BerthFormat (Started, Completed), BerthNextManifestHash
- *     BerthSession-ID      BerthState (Started, Completed, Aborted)
+ *     BerthDrive-SERIAL    BerthPath, BerthFormat (Planned, Started, Completed),
+ * BerthNextManifestHash BerthSession-ID      BerthState (Started, Completed, Aborting, Aborted)
  *
  * Each is appended before what it says is done ("Started", the key, the next hash) or after it was
  * done
@@ -17,6 +17,7 @@ enum ctl_session_state {
         CTL_SESSION_STARTED,
         CTL_SESSION_COMPLETED,
         CTL_SESSION_ABORTED,
+        CTL_SESSION_ABORTING, /* --abort was begun and can only be finished */
         _CTL_SESSION_STATE_MAX,
         _CTL_SESSION_STATE_INVALID = -EINVAL,
 };

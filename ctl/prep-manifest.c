@@ -88,7 +88,6 @@ static int read_old(struct build *b, struct bth_source *content, struct bth_erro
         _cleanup_(med_manifest_reader_freep) struct med_manifest_reader *reader = NULL;
         const struct med_manifest_options options = { .object = CTL_MANIFEST_PATH,
                                                       .direction = MED_MANIFEST_IMPORT,
-                                                      .findings = b->in->findings,
                                                       .drive_serial = b->in->serial };
         enum bth_drive_status status;
         int r = med_manifest_validate(content, &options, &summary, &status, error);
@@ -267,9 +266,8 @@ static void set_sidecars(const struct ctl_session *s, size_t row, char paths[_CT
         }
 }
 
-/* What the row's properties file says, for the blobs that get one of their own. */
-static int load_properties(const struct ctl_session *s, size_t row, struct med_properties *ret,
-                           struct bth_error *error)
+int ctl_row_properties(const struct ctl_session *s, size_t row, struct med_properties *ret,
+                       struct bth_error *error)
 {
         const char *path = s->rows[row].sidecars[CTL_SIDECAR_PROPERTIES];
         _cleanup_free_ char *text = NULL;
@@ -292,7 +290,7 @@ static int add_row(struct build *b, size_t row, struct bth_error *error)
         struct med_manifest_sidecar sidecars[_CTL_SIDECAR_MAX];
         char paths[_CTL_SIDECAR_MAX][128], id[64];
         struct med_properties properties;
-        int r = load_properties(s, row, &properties, error);
+        int r = ctl_row_properties(s, row, &properties, error);
 
         if (r < 0)
                 return r;

@@ -7,7 +7,6 @@
 
 #include "base/str.h"
 #include "ctl/prep-copy.h"
-#include "media/finding.h"
 #include "media/sidecar.h"
 
 #define CTL_MANIFEST_PATH      "\\DriveManifest.xml"
@@ -29,7 +28,6 @@ struct ctl_manifest_input {
                 *volume; /* its file system as of the last checkpoint, with the old manifest */
         const char *old_hashes[2]; /* that the old manifest may have; NULL: none. Both NULL: there
                                       is no old one */
-        const struct med_findings *findings;
 };
 
 /* Builds it. Lists of this session that the old manifest has already are left out and made again.
@@ -44,6 +42,11 @@ void ctl_manifest_clear(struct ctl_manifest *m);
  * or the drive's error. */
 int ctl_manifest_put(const struct ctl_manifest *m, struct ctl_volume *v, struct bth_error *error)
         _must_check_;
+
+/* What the row's properties file says, for the blobs that get one of their own; nothing without
+ * --content-md5. med_properties_clear() it. Returns 0; -errno of the file; -EBADMSG; -ENOMEM. */
+int ctl_row_properties(const struct ctl_session *s, size_t row, struct med_properties *ret,
+                       struct bth_error *error) _must_check_;
 
 /* With --content-md5: the properties file of one item, "\SESSION.sidecars\blob-17.properties.xml".
  * `out` has room for 128 bytes. Returns `out`. */

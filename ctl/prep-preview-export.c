@@ -18,10 +18,12 @@
 #define DRIVES_OF_A_JOB_MAX 10
 #define DRIVES_MAX          100000u
 #define BLOBS_MAX           ((size_t)100000000)
-#define BLOCK_BYTES         (UINT64_C(4) << 20) /* of the service's export manifests */
 #define DRIVE_MIN_BYTES     (UINT64_C(1) << 30)
 #define DRIVE_FIXED_BYTES   (UINT64_C(384) << 20) /* partitions, log, BitLocker's areas */
 #define DRIVE_SHARE         32768 /* the bitmap: a bit for each cluster of 4096 bytes */
+
+/* The blocks of the service's export manifests. */
+static const struct ctl_cost block_cost = { .block_bytes = UINT64_C(4) << 20 };
 
 struct chosen {
         const char *name, *snapshot; /* "container/name"; snapshot NULL: the blob itself */
@@ -246,7 +248,7 @@ static int make_items(struct preview *p, uint64_t room_bytes, struct ctl_items *
                 if (c->archived)
                         refuse(p, c, "blob-archived", "rehydrate it before the export",
                                "is in the archive tier");
-                else if (ctl_item_cost(item, BLOCK_BYTES) > room_bytes)
+                else if (ctl_item_cost(item, &block_cost) > room_bytes)
                         refuse(p, c, "blob-too-large", "use larger drives",
                                "does not fit on one drive");
                 else {
@@ -278,7 +280,7 @@ static int pack(struct ctl_items *items, uint64_t room_bytes, struct ctl_target 
                 targets = grown;
                 for (size_t i = 0; i < n; i++)
                         targets[i] = (struct ctl_target){ .free_bytes = room_bytes };
-                r = ctl_distribute(items, BLOCK_BYTES, targets, n, &d);
+                r = ctl_distribute(items, &block_cost, targets, n, &d);
                 if (r < 0)
                         return r;
         }

@@ -7,6 +7,7 @@
 #include "media/finding.h"
 
 extern const struct ctl_verb ctl_prep_forecast;
+extern const struct ctl_verb ctl_prep_import;
 extern const struct ctl_verb ctl_prep_list;
 extern const struct ctl_verb ctl_prep_preview_export;
 extern const struct ctl_verb ctl_prep_rebuild_journal;

@@ -9,8 +9,8 @@
 
 #include "ctl/prep-distribute.h"
 
-#define BLOCK (UINT64_C(4) << 20)
-#define GB    UINT64_C(1000000000)
+static const struct ctl_cost cost = { .block_bytes = UINT64_C(4) << 20 };
+#define GB UINT64_C(1000000000)
 
 static struct ctl_items make_items(const uint64_t *sizes, size_t n)
 {
@@ -33,13 +33,13 @@ static void test_fits(void **state)
         struct ctl_distribution d;
         uint64_t used[2] = { 0 };
 
-        assert_int_equal(ctl_distribute(&items, BLOCK, targets, 2, &d), 0);
+        assert_int_equal(ctl_distribute(&items, &cost, targets, 2, &d), 0);
         assert_int_equal(d.n_unplaced, 0);
         assert_int_equal(d.n_more_drives, 0);
         assert_null(d.largest_unplaced);
         for (size_t i = 0; i < items.n_items; i++) {
                 assert_in_range(items.items[i].drive, 0, 1);
-                used[items.items[i].drive] += ctl_item_cost(&items.items[i], BLOCK);
+                used[items.items[i].drive] += ctl_item_cost(&items.items[i], &cost);
         }
         for (size_t i = 0; i < 2; i++) {
                 assert_true(used[i] == targets[i].used_bytes);
@@ -55,7 +55,7 @@ static void test_counts_more(void **state)
         struct ctl_target target = { .free_bytes = 10 * GB };
         struct ctl_distribution d;
 
-        assert_int_equal(ctl_distribute(&items, BLOCK, &target, 1, &d), 0);
+        assert_int_equal(ctl_distribute(&items, &cost, &target, 1, &d), 0);
         assert_int_equal(d.n_unplaced, 3);
         assert_int_equal(d.n_too_large, 1);
         assert_int_equal(d.n_more_drives, 2);
@@ -75,7 +75,7 @@ static void test_small_files_stay_in_order(void **state)
         for (size_t i = 0; i < N; i++)
                 sizes[i] = 1000;
         items = make_items(sizes, N);
-        assert_int_equal(ctl_distribute(&items, BLOCK, targets, 2, &d), 0);
+        assert_int_equal(ctl_distribute(&items, &cost, targets, 2, &d), 0);
         assert_int_equal(d.n_unplaced, 0);
         for (size_t i = 1; i < N; i++)
                 assert_true(items.items[i - 1].drive <= items.items[i].drive);
@@ -90,7 +90,7 @@ static void test_no_drives(void **state)
         struct ctl_items items = make_items(sizes, 1);
         struct ctl_distribution d;
 
-        assert_int_equal(ctl_distribute(&items, BLOCK, NULL, 0, &d), 0);
+        assert_int_equal(ctl_distribute(&items, &cost, NULL, 0, &d), 0);
         assert_int_equal(d.n_unplaced, 1);
         free(items.items);
 }
