@@ -114,7 +114,11 @@ int med_ntfs_attribute_next(const struct med_ntfs_record *r, uint32_t *cursor,
                 .resident = p[8] == 0,
                 .name_units = p[9],
                 .flags = bth_load_le16(p + 0xc),
+                .name = p + bth_load_le16(p + 0xa),
         };
+        if (ret->name_units &&
+            !bth_range_inside(bth_load_le16(p + 0xa), 2u * ret->name_units, length))
+                return -EBADMSG;
         int k = ret->resident ? parse_resident(p, length, ret) : parse_nonresident(p, length, ret);
         if (k < 0)
                 return k;

@@ -33,6 +33,7 @@ struct med_ntfs_attribute {
         uint16_t flags; /* 0x00ff compressed, 0x4000 encrypted, 0x8000 sparse */
         bool resident;
         uint8_t name_units;
+        const uint8_t *name;  /* name_units 16-bit little-endian units, inside the record */
         const uint8_t *value; /* resident content, or the mapping pairs; inside the record */
         uint32_t value_bytes;
         uint64_t first_vcn, last_vcn;           /* not resident only, as all below */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "media/ntfs_volume.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/le.h"
+#include "base/utf.h"
 
 #define BOOT_BYTES     512u
 #define LIST_MAX       (1u << 20) /* an attribute list's bytes; Windows stops at 256 KiB */
@@ -15,6 +17,20 @@
 #define FLAG_REPARSE   0x0400u
 #define FLAG_ENCRYPTED 0x4000u
 #define NOT_READABLE   (-EOPNOTSUPP)
+#define PIECE_BYTES    65536u /* at least MED_NTFS_RECORD_MAX */
+#define PIECES         16u
+
+/* Files are opened in disk order, which is nearly the order of their records: one read of $MFT
+ * serves many of them. */
+struct med_ntfs_records {
+        pthread_mutex_t lock;
+        struct {
+                uint64_t at; /* piece number of $MFT; MED_NTFS_HOLE: empty */
+                uint64_t used;
+                uint8_t *bytes;
+        } piece[PIECES];
+        uint64_t clock;
+};
 
 static const struct med_ntfs_run *find_run(const struct med_ntfs_runs *runs, uint64_t vcn)
 {
@@ -88,7 +104,148 @@ static void file_free(struct bth_source *s)
         free(f);
 }
 
+/* The run after `run`, when it goes on where that ends, on the disk or in the hole. */
+static const struct med_ntfs_run *next_joined(const struct med_ntfs_runs *runs,
+                                              const struct med_ntfs_run *run)
+{
+        const struct med_ntfs_run *next = run + 1;
+
+        if (next == runs->run + runs->n)
+                return NULL;
+        if (run->lcn == MED_NTFS_HOLE || next->lcn == MED_NTFS_HOLE)
+                return run->lcn == next->lcn ? next : NULL;
+        return run->lcn + run->clusters == next->lcn ? next : NULL;
+}
+
+static int stored_span(const struct med_ntfs_file *f, uint64_t offset, struct med_ntfs_span *ret)
+{
+        uint64_t cluster = f->volume->cluster_bytes, end;
+        const struct med_ntfs_run *run = find_run(&f->runs, offset / cluster), *next;
+
+        if (!run)
+                return -EBADMSG;
+        if (run->lcn == MED_NTFS_HOLE)
+                ret->kind = MED_NTFS_SPAN_ZERO;
+        else
+                ret->volume_offset_bytes = run->lcn * cluster + (offset - run->vcn * cluster);
+        while ((next = next_joined(&f->runs, run)))
+                run = next;
+        if (!bth_mul_u64(run->vcn + run->clusters, cluster, &end))
+                end = UINT64_MAX;
+        ret->length_bytes = MIN(end, f->initialized_bytes) - offset;
+        return 1;
+}
+
+int med_ntfs_file_span(const struct med_ntfs_file *f, uint64_t offset, struct med_ntfs_span *ret)
+{
+        struct med_ntfs_span span = { .offset_bytes = offset,
+                                      .length_bytes = f->source.size_bytes - offset,
+                                      .volume_offset_bytes = MED_NTFS_HOLE };
+        int r = 1;
+
+        if (f->status != MED_NTFS_OK)
+                return NOT_READABLE;
+        if (offset >= f->source.size_bytes)
+                return 0;
+        if (f->resident)
+                span.kind = MED_NTFS_SPAN_SOURCE;
+        else if (offset >= f->initialized_bytes)
+                span.kind = MED_NTFS_SPAN_ZERO;
+        else
+                r = stored_span(f, offset, &span);
+        if (r == 1)
+                *ret = span;
+        return r;
+}
+
+uint64_t med_ntfs_record_place(const struct med_ntfs_volume *v, uint64_t number)
+{
+        struct med_ntfs_span span;
+        uint64_t offset;
+
+        if (!bth_mul_u64(number, v->record_bytes, &offset) ||
+            med_ntfs_file_span(v->mft, offset, &span) != 1)
+                return MED_NTFS_HOLE;
+        return span.volume_offset_bytes;
+}
+
 static const struct bth_source_ops file_ops = { .read = file_read, .free = file_free };
+
+static struct med_ntfs_records *records_new(void)
+{
+        struct med_ntfs_records *c = calloc(1, sizeof *c);
+
+        if (!c)
+                return NULL;
+        (void)pthread_mutex_init(&c->lock, NULL);
+        for (size_t i = 0; i < PIECES; i++)
+                c->piece[i].at = MED_NTFS_HOLE;
+        return c;
+}
+
+static void records_free(struct med_ntfs_records *c)
+{
+        if (!c)
+                return;
+        for (size_t i = 0; i < PIECES; i++)
+                free(c->piece[i].bytes);
+        (void)pthread_mutex_destroy(&c->lock);
+        free(c);
+}
+
+static bool cached(struct med_ntfs_records *c, uint64_t offset, uint8_t *out, size_t n)
+{
+        bool hit = false;
+
+        (void)pthread_mutex_lock(&c->lock);
+        for (size_t i = 0; i < PIECES && !hit; i++) {
+                if (c->piece[i].at != offset / PIECE_BYTES)
+                        continue;
+                memcpy(out, c->piece[i].bytes + offset % PIECE_BYTES, n);
+                c->piece[i].used = ++c->clock;
+                hit = true;
+        }
+        (void)pthread_mutex_unlock(&c->lock);
+        return hit;
+}
+
+/* Takes over `bytes`. */
+static void remember(struct med_ntfs_records *c, uint64_t at, uint8_t *bytes)
+{
+        size_t oldest = 0;
+
+        (void)pthread_mutex_lock(&c->lock);
+        for (size_t i = 1; i < PIECES; i++)
+                if (c->piece[i].used < c->piece[oldest].used)
+                        oldest = i;
+        free(c->piece[oldest].bytes);
+        c->piece[oldest].at = at;
+        c->piece[oldest].used = ++c->clock;
+        c->piece[oldest].bytes = bytes;
+        (void)pthread_mutex_unlock(&c->lock);
+}
+
+/* Records are a power of two and pieces are at least as large: no record lies across two. A bad
+ * sector in the piece, or $MFT while its own runs are still being gathered, leaves the record to be
+ * read alone. */
+static int read_from_mft(const struct med_ntfs_volume *v, uint64_t offset, uint8_t *buffer)
+{
+        struct bth_source *mft = &v->mft->source;
+        uint64_t first = bth_align_down(offset, PIECE_BYTES);
+        _cleanup_free_ uint8_t *bytes = NULL;
+
+        if (cached(v->records, offset, buffer, v->record_bytes))
+                return 0;
+        bytes = bth_io_buffer_new(PIECE_BYTES);
+        if (!bytes)
+                return -ENOMEM;
+        if (first + PIECE_BYTES > mft->size_bytes ||
+            bth_source_read(mft, first, bytes, PIECE_BYTES) < 0)
+                return bth_source_read(mft, offset, buffer, v->record_bytes);
+        memcpy(buffer, bytes + (offset - first), v->record_bytes);
+        remember(v->records, offset / PIECE_BYTES, take_ptr(bytes));
+        return 0;
+}
 
 /* $MFT's own first record is found by the boot sector, every other one through $MFT. */
 static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t *buffer,
@@ -104,7 +261,7 @@ static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t
         else if (!bth_range_inside(offset, v->record_bytes, v->mft->source.size_bytes))
                 return -ENOENT;
         else
-                r = bth_source_read(&v->mft->source, offset, buffer, v->record_bytes);
+                r = read_from_mft(v, offset, buffer);
         return r < 0 ? r : med_ntfs_record_open(buffer, v->record_bytes, ret);
 }
 
@@ -175,9 +332,9 @@ static int load_list(struct med_ntfs_file *f, const struct med_ntfs_attribute *a
         return 0;
 }
 
-/* Takes the unnamed data of one record; of a base record also times, and the attribute list. */
-static int take_record(struct med_ntfs_file *f, const struct med_ntfs_record *rec, uint8_t **list,
-                       size_t *list_n)
+/* Takes times, data and the attribute list of a base record. */
+static int take_base(struct med_ntfs_file *f, const struct med_ntfs_record *rec, uint8_t **list,
+                     size_t *list_n)
 {
         struct med_ntfs_attribute a;
         uint32_t cursor = 0;
@@ -185,11 +342,12 @@ static int take_record(struct med_ntfs_file *f, const struct med_ntfs_record *re
 
         while ((r = med_ntfs_attribute_next(rec, &cursor, &a)) > 0) {
                 r = 0;
-                if (a.type == MED_NTFS_DATA && a.name_units == 0)
+                /* The list sorts before the data: where there is one, it says where data is. */
+                if (a.type == MED_NTFS_DATA && a.name_units == 0 && !*list)
                         r = take_data(f, &a);
-                else if (a.type == MED_NTFS_STANDARD_INFORMATION && list)
+                else if (a.type == MED_NTFS_STANDARD_INFORMATION)
                         take_standard(f, &a);
-                else if (a.type == MED_NTFS_ATTRIBUTE_LIST && list)
+                else if (a.type == MED_NTFS_ATTRIBUTE_LIST)
                         r = load_list(f, &a, list, list_n);
                 if (r < 0)
                         return r;
@@ -197,34 +355,43 @@ static int take_record(struct med_ntfs_file *f, const struct med_ntfs_record *re
         return r;
 }
 
-/* The list is in order of first cluster, so extension records are taken in its order; a record
- * named twice in a row holds several pieces and is taken once. */
-static int take_extensions(struct med_ntfs_file *f, const uint8_t *list, size_t n, uint8_t *buffer)
+/* Takes the piece of unnamed data that begins at `vcn` from the record that should hold it. */
+static int take_piece(struct med_ntfs_file *f, const struct med_ntfs_record *rec, uint64_t vcn)
 {
-        uint64_t own = f->reference & MED_NTFS_RECORD_MASK, last = own;
+        struct med_ntfs_attribute a;
+        uint32_t cursor = 0;
+        int r;
 
-        for (size_t at = 0; n - at >= 26;) {
-                uint16_t length = bth_load_le16(list + at + 4);
+        while ((r = med_ntfs_attribute_next(rec, &cursor, &a)) > 0)
+                if (a.type == MED_NTFS_DATA && a.name_units == 0 && a.first_vcn == vcn)
+                        return take_data(f, &a);
+        return r < 0 ? r : -EBADMSG;
+}
+
+static int take_listed(struct med_ntfs_file *f, const uint8_t *list, size_t n, uint8_t *buffer)
+{
+        uint64_t own = f->reference & MED_NTFS_RECORD_MASK, open = MED_NTFS_HOLE;
+        struct med_ntfs_record rec;
+        int r = 0;
+
+        for (size_t at = 0, length; r == 0 && n - at >= 26; at += length) {
                 uint64_t where = bth_load_le64(list + at + 16) & MED_NTFS_RECORD_MASK;
-                struct med_ntfs_record rec;
-                int r;
 
+                length = bth_load_le16(list + at + 4);
                 if (length < 26 || length > n - at)
                         return -EBADMSG;
-                if (bth_load_le32(list + at) == MED_NTFS_DATA && list[at + 6] == 0 &&
-                    where != own && where != last) {
-                        last = where;
+                if (bth_load_le32(list + at) != MED_NTFS_DATA || list[at + 6] != 0)
+                        continue;
+                if (where != open)
                         r = read_record(f->volume, where, buffer, &rec);
-                        if (r == 0 && (!rec.in_use || (rec.base & MED_NTFS_RECORD_MASK) != own))
-                                r = -EBADMSG;
-                        if (r == 0)
-                                r = take_record(f, &rec, NULL, NULL);
-                        if (r < 0)
-                                return r == -ENOENT || r == -ENODATA ? -EBADMSG : r;
-                }
-                at += length;
+                open = where;
+                if (r == 0 && where != own &&
+                    (!rec.in_use || (rec.base & MED_NTFS_RECORD_MASK) != own))
+                        r = -EBADMSG;
+                if (r == 0)
+                        r = take_piece(f, &rec, bth_load_le64(list + at + 8));
         }
-        return 0;
+        return r == -ENOENT || r == -ENODATA ? -EBADMSG : r;
 }
 
 static int load_file(struct med_ntfs_file *f, uint8_t *buffer)
@@ -240,12 +407,13 @@ static int load_file(struct med_ntfs_file *f, uint8_t *buffer)
         if (!rec.in_use || rec.base || (f->reference >> 48 && f->reference >> 48 != rec.sequence))
                 return -ENOENT;
         f->reference = number | (uint64_t)rec.sequence << 48;
-        r = take_record(f, &rec, &list, &list_n);
+        bool directory = rec.directory; /* the buffer is used again */
+        r = take_base(f, &rec, &list, &list_n);
         if (r == 0 && list)
-                r = take_extensions(f, list, list_n, buffer);
+                r = take_listed(f, list, list_n, buffer);
         if (r < 0)
                 return r;
-        if (rec.directory && f->status != MED_NTFS_IS_REPARSE)
+        if (directory && f->status != MED_NTFS_IS_REPARSE)
                 f->status = MED_NTFS_IS_DIRECTORY;
         return 0;
 }
@@ -352,7 +520,7 @@ static int load_upcase(struct med_ntfs_volume *v)
         return r;
 }
 
-static int load_dirty(struct med_ntfs_volume *v)
+static int load_information(struct med_ntfs_volume *v)
 {
         _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
         struct med_ntfs_record rec;
@@ -363,9 +531,13 @@ static int load_dirty(struct med_ntfs_volume *v)
         if (!buffer)
                 return -ENOMEM;
         r = read_record(v, VOLUME_RECORD, buffer, &rec);
-        while (r >= 0 && (r = med_ntfs_attribute_next(&rec, &cursor, &a)) > 0)
+        while (r >= 0 && (r = med_ntfs_attribute_next(&rec, &cursor, &a)) > 0) {
                 if (a.type == MED_NTFS_VOLUME_INFORMATION && a.resident && a.value_bytes >= 12)
                         v->dirty = bth_load_le16(a.value + 10) & 1;
+                else if (a.type == MED_NTFS_VOLUME_NAME && a.resident)
+                        (void)bth_utf16_to_utf8(
+                                a.value, MIN(a.value_bytes / 2, MED_NTFS_LABEL_UNITS), v->label);
+        }
         return r == -ENOENT || r == -ENODATA ? -EBADMSG : r;
 }
 
@@ -379,6 +551,10 @@ int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struc
                 return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
                                      "no memory for the volume");
         v->source = source;
+        v->records = records_new();
+        if (!v->records)
+                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
+                                     "no memory for the volume");
         r = source->size_bytes < BOOT_BYTES ? -EINVAL
                                             : bth_source_read(source, 0, boot, sizeof boot);
         if (r == 0)
@@ -391,7 +567,7 @@ int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struc
         if (r == 0)
                 r = load_upcase(v);
         if (r == 0)
-                r = load_dirty(v);
+                r = load_information(v);
         if (r == -EBADMSG || r == -E2BIG)
                 return bth_error_set(error, -EBADMSG, BTH_REASON_NTFS_DAMAGED,
                                      "the boot sector or the master file table is damaged");
@@ -409,6 +585,8 @@ struct med_ntfs_volume *med_ntfs_close(struct med_ntfs_volume *v)
 {
         if (v && v->mft)
                 (void)bth_source_free(&v->mft->source);
+        if (v)
+                records_free(v->records);
         free(v);
         return NULL;
 }

@@ -9,15 +9,20 @@
 #include "media/ntfs_record.h"
 
 #define MED_NTFS_ROOT_RECORD 5u
+#define MED_NTFS_FIRST_USER  24u /* records below are the file system's own */
+#define MED_NTFS_LABEL_UNITS 128u
 
 struct med_ntfs_file;
+struct med_ntfs_records;
 
 struct med_ntfs_volume {
         struct bth_source *source; /* borrowed */
         uint32_t sector_bytes, cluster_bytes, record_bytes;
         uint64_t clusters, serial, mft_offset_bytes, n_records;
         bool dirty; /* not unmounted cleanly: a warning, not a refusal */
+        char label[MED_NTFS_LABEL_UNITS * 3 + 1]; /* UTF-8; "": none */
         struct med_ntfs_file *mft;
+        struct med_ntfs_records *records; /* pieces of $MFT that were read last */
         uint16_t upcase[65536];
 };
 
@@ -57,3 +62,26 @@ DEFINE_CLEANUP(med_ntfs_close, struct med_ntfs_volume *);
  * there; -EBADMSG when it is damaged; -ENOMEM; as bth_source_read(). */
 int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
                        struct med_ntfs_file **ret) _must_check_;
+
+enum med_ntfs_span_kind {
+        MED_NTFS_SPAN_DISK,   /* as it lies at volume_offset_bytes */
+        MED_NTFS_SPAN_ZERO,   /* a hole, or never written: zeros */
+        MED_NTFS_SPAN_SOURCE, /* not as it lies on the volume: read it from the file */
+};
+
+struct med_ntfs_span {
+        uint64_t offset_bytes; /* in the file */
+        uint64_t length_bytes; /* at least 1; ends inside the file */
+        uint64_t volume_offset_bytes;
+        enum med_ntfs_span_kind kind;
+};
+
+/* Where the bytes from `offset_bytes` on are, up to where that changes; neighbours on the disk come
+ * as one. A loop that goes on at the end of each span sees the whole file. No I/O. Returns 1; 0 at
+ * the file's end and behind it; -EOPNOTSUPP as reading; -EBADMSG when the volume does not say. */
+int med_ntfs_file_span(const struct med_ntfs_file *f, uint64_t offset_bytes,
+                       struct med_ntfs_span *ret) _must_check_;
+
+/* Where a base record itself lies, so that files without extents have a place in disk order, too.
+ * Returns MED_NTFS_HOLE when it is not on the volume. */
+uint64_t med_ntfs_record_place(const struct med_ntfs_volume *v, uint64_t number);

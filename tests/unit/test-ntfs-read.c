@@ -80,8 +80,8 @@ static void fill_image(const char *clusters)
         assert_non_null(f);
         assert_int_equal(ftruncate(fileno(f), IMAGE_BYTES), 0);
         assert_int_equal(fclose(f), 0);
-        if (RUN("mkntfs", "-Q", "-F", "-s", "512", "-p", "0", "-H", "16", "-S", "63", "-c",
-                clusters, "i") != 0 ||
+        if (RUN("mkntfs", "-Q", "-F", "-L", "Etikett", "-s", "512", "-p", "0", "-H", "16", "-S",
+                "63", "-c", clusters, "i") != 0 ||
             RUN("ntfs-3g", "i", "m") != 0)
                 skip();
         int filled = RUN("python3", "fill.py", "m");
@@ -127,6 +127,114 @@ static void expect(const struct med_ntfs_volume *v, const struct med_ntfs_index 
         free(data);
 }
 
+/* The file put together from its places on the volume is the file. */
+static void expect_spans(const struct med_ntfs_volume *v, const struct med_ntfs_index *x,
+                         const char *path, size_t least_disk_spans, size_t least_zero_bytes)
+{
+        struct med_ntfs_found found;
+        struct med_ntfs_file *f;
+        struct med_ntfs_span span;
+        size_t n, disk = 0, zero = 0;
+        uint8_t *data = read_path(v, x, path, &n), *again = calloc(1, n + 1);
+        uint64_t at = 0;
+
+        assert_int_equal(med_ntfs_index_find(x, path, &found), 0);
+        assert_int_equal(med_ntfs_file_open(v, found.reference, &f), 0);
+        while (at < n) {
+                assert_int_equal(med_ntfs_file_span(f, at, &span), 1);
+                assert_int_equal(span.offset_bytes, at);
+                assert_in_range(span.length_bytes, 1, n - at);
+                if (span.kind == MED_NTFS_SPAN_DISK) {
+                        if (disk++ == 0)
+                                assert_int_equal(span.volume_offset_bytes,
+                                                 found.first_offset_bytes);
+                        memcpy(again + at, image + span.volume_offset_bytes, span.length_bytes);
+                } else {
+                        assert_int_equal(span.kind, MED_NTFS_SPAN_ZERO);
+                        zero += span.length_bytes;
+                }
+                at += span.length_bytes;
+        }
+        assert_int_equal(med_ntfs_file_span(f, at, &span), 0);
+        assert_memory_equal(data, again, n);
+        assert_true(disk >= least_disk_spans);
+        assert_true(zero >= least_zero_bytes);
+        (void)bth_source_free(&f->source);
+        free(data);
+        free(again);
+}
+
+static void expect_record(const struct med_ntfs_volume *v, const struct med_ntfs_index *x,
+                          const char *path)
+{
+        struct med_ntfs_found found;
+        struct med_ntfs_file *f;
+        struct med_ntfs_span span;
+
+        assert_int_equal(med_ntfs_index_find(x, path, &found), 0);
+        assert_memory_equal(image + found.first_offset_bytes, "FILE", 4);
+        assert_int_equal(found.first_offset_bytes,
+                         med_ntfs_record_place(v, found.reference & MED_NTFS_RECORD_MASK));
+        assert_int_equal(med_ntfs_file_open(v, found.reference, &f), 0);
+        assert_int_equal(med_ntfs_file_span(f, 0, &span), 1);
+        assert_int_equal(span.kind, MED_NTFS_SPAN_SOURCE);
+        assert_int_equal(span.length_bytes, found.size_bytes);
+        (void)bth_source_free(&f->source);
+}
+
+struct seen {
+        size_t n, folders, gone;
+        bool deep, gross, leave_deep_out;
+        uint64_t bytes;
+};
+
+static int visit(void *context, const char *name, const struct med_ntfs_found *found)
+{
+        struct seen *s = context;
+
+        s->n++;
+        s->folders += found->directory;
+        s->bytes += found->size_bytes;
+        s->gone += strstr(name, "gone") != NULL;
+        s->deep |= strstr(name, "\\deep\\d0\\d1\\d2\\") && strstr(name, "\\d19\\small");
+        s->gross |= strstr(name, "Größe 😀.bin") != NULL;
+        assert_null(strstr(name, "$MFT"));
+        return s->leave_deep_out && strcmp(name, "\\deep") == 0;
+}
+
+static int stop(void *context, const char *name _unused_,
+                const struct med_ntfs_found *found _unused_)
+{
+        return ++*(int *)context == 3 ? -ECANCELED : 0;
+}
+
+/* deep, Größe, nnn, empty, link-empty, sparse, frag0, frag1; 150 times gone; 20 folders; small */
+static void expect_lists(const struct med_ntfs_index *x)
+{
+        struct seen list = { 0 }, walk = { 0 }, part = { .leave_deep_out = true }, deep = { 0 };
+        int n = 0;
+
+        assert_int_equal(med_ntfs_index_list(x, "\\", visit, &list), 0);
+        assert_int_equal(list.n, 8 + 150);
+        assert_int_equal(list.folders, 1);
+        assert_int_equal(list.gone, 150);
+        assert_true(list.gross);
+        assert_int_equal(med_ntfs_index_walk(x, "", visit, &walk), 0);
+        assert_int_equal(walk.n, 8 + 150 + 20 + 1);
+        assert_int_equal(walk.folders, 21);
+        assert_true(walk.gross && walk.deep);
+        assert_int_equal(walk.bytes,
+                         100 + 70000 + 1 + (2u << 20) + 5000 + 2 * BIG_BYTES + 150 * 50);
+        assert_int_equal(med_ntfs_index_walk(x, "", visit, &part), 0);
+        assert_int_equal(part.n, 8 + 150);
+        assert_int_equal(med_ntfs_index_walk(x, "DEEP/d0", visit, &deep), 0);
+        assert_int_equal(deep.n, 20);
+        assert_int_equal(med_ntfs_index_walk(x, "", stop, &n), -ECANCELED);
+        assert_int_equal(n, 3);
+        assert_int_equal(med_ntfs_index_list(x, "empty", stop, &n), -ENOTDIR);
+        assert_int_equal(med_ntfs_index_list(x, "nowhere", stop, &n), -ENOENT);
+}
+
 static void check_volume(const char *clusters)
 {
         _cleanup_(bth_source_freep) struct bth_source *s = NULL;
@@ -134,6 +242,7 @@ static void check_volume(const char *clusters)
         _cleanup_(med_ntfs_index_freep) struct med_ntfs_index *x = NULL;
         struct med_ntfs_found a, b;
         char deep[256] = "DEEP", name[256] = { 0 };
+        const size_t pieces = strcmp(clusters, "4096") == 0 ? 100 : 1;
 
         fill_image(clusters);
         assert_int_equal(bth_source_new_memory(image, IMAGE_BYTES, &s), 0);
@@ -157,6 +266,14 @@ static void check_volume(const char *clusters)
         assert_int_equal(a.reference, b.reference);
         assert_int_equal(med_ntfs_index_find(x, "deep", &a), 0);
         assert_int_equal(a.status, MED_NTFS_IS_DIRECTORY);
+        assert_true(a.directory);
+        expect_spans(v, x, "Größe 😀.bin", 1, 0);
+        expect_spans(v, x, "sparse", 1, 2u << 20);
+        expect_spans(v, x, "frag0", pieces, 0);
+        expect_spans(v, x, "frag1", pieces, 0);
+        expect_record(v, x, "gone1");
+        expect_lists(x);
+        assert_string_equal(v->label, "Etikett");
 }
 
 static void test_clusters_4096(void **state _unused_)
