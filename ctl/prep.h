@@ -11,6 +11,7 @@ extern const struct ctl_verb ctl_prep_import;
 extern const struct ctl_verb ctl_prep_list;
 extern const struct ctl_verb ctl_prep_preview_export;
 extern const struct ctl_verb ctl_prep_rebuild_journal;
+extern const struct ctl_verb ctl_prep_repair_import;
 extern const struct ctl_verb ctl_prep_unlock;
 extern const struct ctl_verb ctl_prep_validate;
 extern const struct ctl_verb ctl_prep_verify_export;

@@ -160,7 +160,7 @@ class Account(unittest.TestCase):
     def test_dataset(self):
         tree = self.folder / "tree"
         (tree / "notes").mkdir(parents=True)
-        for name in ("clash.txt", "new.txt", "notes/a.txt"):
+        for name in ("clash.txt", "clash (3).txt", "new.txt", "notes/a.txt"):
             (tree / name).write_text("hello")
         file = self.folder / "single"
         file.write_text("x")
@@ -170,8 +170,8 @@ class Account(unittest.TestCase):
                              (str(file), "nowhere/y", "BlockBlob", "overwrite")])
         code, counts, existing, _ = self.forecast(path)
         self.assertEqual(code, 1)
-        self.assertEqual(counts, {"Created": 2, "Renamed": 2, "Skipped": 1, "Overwritten": 1})
-        self.assertEqual(existing, {("attic/clash.txt", "Renamed", "attic/clash (3).txt"),
+        self.assertEqual(counts, {"Created": 3, "Renamed": 2, "Skipped": 1, "Overwritten": 1})
+        self.assertEqual(existing, {("attic/clash.txt", "Renamed", "attic/clash (4).txt"),
                                     ("attic/notes/a.txt", "Renamed", "attic/notes/a (2).txt"),
                                     ("book/final", "Skipped", None), ("bookshelf/x", "Overwritten", None)})
 
