@@ -14,8 +14,8 @@
 #define HMAC_BYTES      32u
 
 struct upl_credential {
-        enum upl_credential_kind kind; /* constant, as the account is */
-        char *account;
+        char *account; /* constant */
+        enum upl_credential_kind kind;
         pthread_mutex_t lock;      /* over the two below; nothing is locked while it is held */
         struct bth_secret *secret; /* the decoded key, the SAS without '?', the token */
         uint64_t generation;
@@ -132,13 +132,20 @@ int upl_credential_new(enum upl_credential_kind kind, const char *account,
 int upl_credential_renew(struct upl_credential *c, const struct bth_secret *secret,
                          struct bth_error *error)
 {
+        return upl_credential_replace(c, c->kind, secret, error);
+}
+
+int upl_credential_replace(struct upl_credential *c, enum upl_credential_kind kind,
+                           const struct bth_secret *secret, struct bth_error *error)
+{
         struct bth_secret *prepared = NULL, *old;
-        int r = prepare(c->kind, secret, &prepared, error);
+        int r = prepare(kind, secret, &prepared, error);
 
         if (r < 0)
                 return r;
         (void)pthread_mutex_lock(&c->lock);
         old = c->secret;
+        c->kind = kind;
         c->secret = prepared;
         c->generation++;
         (void)pthread_mutex_unlock(&c->lock);

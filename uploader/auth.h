@@ -40,6 +40,9 @@ int upl_credential_new(enum upl_credential_kind kind, const char *account,
 /* A new secret of the same kind; takes effect with the next request. Returns as above. */
 int upl_credential_renew(struct upl_credential *c, const struct bth_secret *secret,
                          struct bth_error *error) _must_check_;
+/* The same of another kind, before the first request is made. Returns as above. */
+int upl_credential_replace(struct upl_credential *c, enum upl_credential_kind kind,
+                           const struct bth_secret *secret, struct bth_error *error) _must_check_;
 struct upl_credential *upl_credential_free(struct upl_credential *c);
 DEFINE_CLEANUP(upl_credential_free, struct upl_credential *);
 

@@ -322,6 +322,7 @@ static void count_end(struct upl_client *c, const struct upl_attempt *a, enum up
         c->ended_bytes += a->x.sent_bytes;
         (void)pthread_mutex_lock(&c->lock);
         c->state.requests++;
+        c->state.accepted_bytes += failure == UPL_FAILURE_NONE ? a->x.sent_bytes : 0;
         c->state.throttled += failure == UPL_FAILURE_THROTTLED;
         c->state.refused += failure == UPL_FAILURE_CREDENTIALS;
         (void)pthread_mutex_unlock(&c->lock);

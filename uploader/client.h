@@ -90,11 +90,12 @@ static inline void upl_call_clearp(struct upl_call *call)
 int upl_call_explain(const struct upl_call *call, struct bth_error *error);
 
 struct upl_client_state {
-        uint64_t requests;   /* attempts that ended */
-        uint64_t retries;    /* attempts that were repeated */
-        uint64_t throttled;  /* answers that asked for less */
-        uint64_t refused;    /* credentials refused */
-        uint64_t sent_bytes; /* bodies, all attempts, also those under way */
+        uint64_t requests;       /* attempts that ended */
+        uint64_t retries;        /* attempts that were repeated */
+        uint64_t throttled;      /* answers that asked for less */
+        uint64_t refused;        /* credentials refused */
+        uint64_t sent_bytes;     /* bodies, all attempts, also those under way */
+        uint64_t accepted_bytes; /* bodies of attempts that worked */
         /* Since when the credential is refused, by the monotonic clock; 0: it is not. Meanwhile
          * hardly anything is sent: one request a second asks whether it is well again. */
         uint64_t refused_since_usec;

@@ -1,0 +1,476 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""berth-worker on whole BitLocker drives against the emulator: what arrives, what logs say, how runs end.
+
+Usage: worker-live.py WORKER MAKE_VOLUME PRELOAD [--soak]     (skips with 77 where the emulator cannot be had)
+BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from azurite import Azurite, Missing, free_port  # noqa: E402
+from faultproxy import FaultProxy  # noqa: E402
+from manifest import MIB, blob, block_list, manifest, md5_hex, page_list, sidecar  # noqa: E402
+from worker import BANDWIDTH, CREDENTIAL, PROGRESS, STOP, Worker  # noqa: E402
+
+DRIVE_ID = "QX7TESTDRV01"
+READ_ALL = """
+    const found = {}, container = service.getContainerClient(args[0]);
+    for await (const b of container.listBlobsFlat({ includeMetadata: true })) {
+        const data = await container.getBlobClient(b.name).downloadToBuffer();
+        const hash = require('crypto').createHash('md5').update(data).digest('hex');
+        found[b.name] = { hash, type: b.properties.blobType, content: b.properties.contentType,
+                          language: b.properties.contentLanguage, metadata: b.metadata || {} };
+    }
+    return found;"""
+READ_TEXT = """
+    const slash = args[0].indexOf('/');
+    const b = service.getContainerClient(args[0].slice(0, slash)).getBlobClient(args[0].slice(slash + 1));
+    return (await b.downloadToBuffer()).toString('base64');"""
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+class Drive:
+    """Files, a manifest, and the encrypted image of both."""
+
+    def __init__(self, folder: pathlib.Path, make_volume: str, files: dict, xml: bytes, mib: int = 96):
+        folder.mkdir()
+        self.image, self.files, self.xml = folder / "drive.img", files, xml
+        for name, data in {**files, "DriveManifest.xml": xml}.items():
+            (folder / name).write_bytes(data)
+        names = [folder / name for name in [*files, "DriveManifest.xml"]]
+        subprocess.run([make_volume, self.image, str(mib), "xts-128", "512", "4096", *names], check=True)
+        self.key = pathlib.Path(f"{self.image}.recovery").read_bytes()
+        self.plain = pathlib.Path(f"{self.image}.plain")
+        for name in names:
+            name.unlink()
+
+
+class Stage:
+    """What all runs of a test share."""
+
+    def __init__(self, program: str, make_volume: str, preload: str, server: Azurite, folder: pathlib.Path):
+        self.program, self.make_volume, self.preload = program, make_volume, preload
+        self.server, self.folder, self.n = server, folder, 0
+
+    def drive(self, files: dict, xml: bytes, mib: int = 96) -> Drive:
+        self.n += 1
+        return Drive(self.folder / f"drive-{self.n}", self.make_volume, files, xml, mib)
+
+    def state(self) -> pathlib.Path:
+        self.n += 1
+        state = self.folder / f"state-{self.n}"
+        state.mkdir()
+        return state
+
+    def order(self, drive: Drive, port: int = 0, **more) -> dict:
+        return {"job": "job_1", "drive_id": DRIVE_ID, "manifest_path": "\\DriveManifest.xml",
+                "manifest_hash": md5_hex(drive.xml), "bitlocker_key": drive.key, "account": self.server.account,
+                "endpoint": f"http://127.0.0.1:{port or self.server.port}/{self.server.account}",
+                "allow_plain": True, "credential_kind": "key", "credential": self.server.key.encode(),
+                "started_usec": 1956000000000000, **more}
+
+    def worker(self, drive: Drive, state, image=None, port: int = 0, command=(), **more) -> Worker:
+        return Worker(self.program, image or drive.image, state, command, **self.order(drive, port, **more))
+
+    def run(self, drive: Drive, state=None, **more) -> Worker:
+        with self.worker(drive, state or self.state(), **more) as worker:
+            assert worker.wait() == 0, worker.output.decode()
+        assert worker.output == b"", worker.output.decode()
+        return worker
+
+    def blobs(self, container: str) -> dict:
+        return self.server.client(READ_ALL, container)
+
+    def text(self, path: str) -> bytes:
+        import base64
+        return base64.b64decode(self.server.client(READ_TEXT, path))
+
+    def log(self, path: str) -> ElementTree.Element:
+        return ElementTree.fromstring(self.text(path))
+
+
+# --- everything at once ---
+
+METADATA = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Metadata>\n<project>willow</project>\n</Metadata>\n"
+PROPERTIES = (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Properties>\n<Content-Type>text/plain</Content-Type>\n"
+              b"<Content-Language>de</Content-Language>\n</Properties>\n")
+NAMES = ["sub dir/a b.bin", "100%.bin", "what?.bin", "hash#.bin", "\u00fcml\u00e4ut.bin", "plus+and&.bin"]
+
+
+def make_everything(stage: Stage) -> Drive:
+    dice = random.Random(5)
+    files = {f"n{i}.bin": dice.randbytes(1000 + i) for i in range(len(NAMES))}
+    files |= {f"d{i}.bin": dice.randbytes(5000 + i) for i in range(4)}
+    files |= {"empty.bin": b"", "blocks.bin": dice.randbytes(9 * MIB + 77), "equal.bin": bytes(9 * MIB),
+              "disk.vhd": bytes(MIB) + dice.randbytes(MIB) + bytes(2 * MIB) + dice.randbytes(512),
+              "all.properties.xml": PROPERTIES, "one.metadata.xml": METADATA}
+    first = "".join(blob(f"all/{name}", f"\\n{i}.bin", files[f"n{i}.bin"]) for i, name in enumerate(NAMES))
+    first += blob("all/empty.bin", "\\empty.bin", b"")
+    first += blob("all/blocks.bin", "\\blocks.bin", files["blocks.bin"],
+                  more=sidecar("Metadata", "\\one.metadata.xml", METADATA))
+    first += blob("all/equal.bin", "\\equal.bin", files["equal.bin"], ranges=block_list(files["equal.bin"], ids=False))
+    first += blob("all/disk.vhd", "\\disk.vhd", files["disk.vhd"], ranges=page_list(files["disk.vhd"]))
+    second = "".join(blob(f"all/old{i}.bin", f"\\d{i}.bin", files[f"d{i}.bin"], disposition)
+                     for i, disposition in enumerate(["rename", "no-overwrite", "overwrite"]))
+    second += blob("$root/root.bin", "\\d3.bin", files["d3.bin"], "overwrite")
+    listed = sidecar("Properties", "\\all.properties.xml", PROPERTIES) + second
+    return stage.drive(files, manifest(DRIVE_ID, first, listed), 128)
+
+
+def check_everything(stage: Stage, drive: Drive) -> None:
+    found, files = stage.blobs("all"), drive.files
+    want = {name: md5(files[f"n{i}.bin"]) for i, name in enumerate(NAMES)}
+    want |= {name: md5(files[name]) for name in ["empty.bin", "blocks.bin", "equal.bin", "disk.vhd"]}
+    want |= {f"old{i}.bin": md5(b"old") for i in range(2)}
+    want |= {"old0 (2).bin": md5(files["d0.bin"]), "old2.bin": md5(files["d2.bin"])}
+    assert {name: b["hash"] for name, b in found.items()} == want
+    assert found["disk.vhd"]["type"] == "PageBlob" and found["blocks.bin"]["type"] == "BlockBlob"
+    assert found["blocks.bin"]["metadata"] == {"project": "willow"}, found["blocks.bin"]
+    for name in ("old0 (2).bin", "old2.bin"):
+        assert (found[name]["content"], found[name]["language"]) == ("text/plain", "de"), found[name]
+    assert stage.blobs("$root")["root.bin"]["hash"] == md5(files["d3.bin"])
+
+
+def check_logs(stage: Stage, drive: Drive, worker: Worker) -> None:
+    result = worker.result
+    assert result["error_log"] == "waimportexport/waies/job_1_QX7TESTDRV01_20311225-212000-000_error.xml", result
+    assert stage.text(result["manifest"]) == drive.xml
+    errors, verbose = stage.log(result["error_log"]), stage.log(result["verbose_log"])
+    assert errors.findtext("Status") == verbose.findtext("Status") == "CompletedWithWarnings"
+    assert errors.findtext("DriveId") == DRIVE_ID
+    noted = {b.findtext("BlobPath"): b.find("ImportDisposition").get("Status") for b in errors.findall("Blob")}
+    assert noted == {"all/old0 (2).bin": "Renamed", "all/old1.bin": "Skipped", "all/old2.bin": "Overwritten"}, noted
+    by_path = {b.findtext("BlobPath"): b for b in verbose.findall("Blob")}
+    assert len(by_path) == len(NAMES) + 8 and all(b.get("Status") == "Completed" for b in by_path.values())
+    blocks = by_path["all/blocks.bin"].findall("BlockList/Block")
+    assert [(b.get("Offset"), b.get("Length"), b.get("Status")) for b in blocks] == [
+        ("0", str(4 * MIB), "Completed"), (str(4 * MIB), str(4 * MIB), "Completed"),
+        (str(8 * MIB), str(MIB + 77), "Completed")]
+    data = drive.files["blocks.bin"]
+    assert blocks[2].get("Hash") == md5_hex(data[8 * MIB:]) and blocks[2].get("Id").startswith("MD5/")
+    meta = by_path["all/blocks.bin"].find("Metadata")
+    assert meta.get("Status") == "Completed" and meta.find("Path").get("Hash") == md5_hex(METADATA)
+    assert by_path["all/old2.bin"].find("Properties/GlobalPath").text == "\\all.properties.xml"
+    pages = by_path["all/disk.vhd"].findall("PageRangeList/PageRange")
+    assert [p.get("Offset") for p in pages] == [str(MIB), str(4 * MIB)]
+
+
+def everything(stage: Stage) -> None:
+    print("--- all kinds of blobs and dispositions, sidecars, logs; a second run sends nothing", flush=True)
+    stage.server.client("""const c = service.getContainerClient('all'); await c.createIfNotExists();
+        for (const i of [0, 1, 2]) await c.getBlockBlobClient(`old${i}.bin`).upload('old', 3);
+        await service.getContainerClient('$root').createIfNotExists(); return null;""")
+    drive, state = make_everything(stage), stage.state()
+    more = {"verbose_log": True, "manifest_backup": True}
+    worker = stage.run(drive, state, **more)
+    result = worker.result
+    assert (result["end"], result["copy_status"]) == ("finished", "CompletedWithWarnings"), result
+    assert (result["blobs"], result["completed"], result["failed"]) == (14, 14, 0), result
+    assert worker.activities[:4] == ["unlocking", "scanning", "reading-manifest", "transferring"], worker.activities
+    assert worker.outcomes["all/old0.bin"]["name"] == "old0 (2).bin"
+    check_everything(stage, drive)
+    check_logs(stage, drive, worker)
+    before = stage.blobs("all")
+    worker = stage.run(drive, state, verify="readback", **more)
+    assert worker.result["copy_status"] == "CompletedWithWarnings" and worker.result["sent_bytes"] == 0, worker.result
+    assert stage.blobs("all") == before
+    check_logs(stage, drive, worker)
+    print("--- read back, after the containers have gone: they are made again")
+    stage.server.client("""await service.getContainerClient('all').delete();
+        await service.getContainerClient('$root').delete(); return null;""")
+    worker = stage.run(drive, verify="readback")
+    assert worker.result["copy_status"] == "Completed" and worker.result["created"] == 14, worker.result
+    assert {b["hash"] for b in stage.blobs("all").values()} >= {md5(drive.files[f"d{i}.bin"]) for i in range(3)}
+
+
+# --- drives that cannot be copied ---
+
+def expect_refused(stage: Stage, drive: Drive, status: str, reason: str, **more) -> None:
+    worker = stage.run(drive, **more)
+    result = worker.result
+    assert (result["end"], result.get("copy_status")) == ("finished", status), result
+    assert result.get("reason") == reason and result["sentence"] and result["advice"], result
+    log = stage.log(result["error_log"])
+    assert log.findtext("Status") == status and not log.findall("Blob"), ElementTree.tostring(log)
+    print(f"{status}: {result['sentence']}")
+
+
+def refused_drives(stage: Stage) -> None:
+    print("--- drives that cannot be copied: each its status, and an error log that says so", flush=True)
+    data = b"x" * 1000
+    drive = stage.drive({"a.bin": data}, manifest(DRIVE_ID, blob("no/a.bin", "\\a.bin", data)))
+    zeros = stage.folder / "zeros.img"
+    with zeros.open("wb") as f:
+        f.truncate(32 * MIB)
+    wrong = b"122221-244442-366663-488884-611105-013574-660000-720885"
+    expect_refused(stage, drive, "BitLockerKeyInvalid", "wrong-key", bitlocker_key=wrong)
+    expect_refused(stage, drive, "BitLockerKeyInvalid", "key-malformed", bitlocker_key=b"9" + wrong[1:])
+    expect_refused(stage, drive, "BitLockerNotActivated", "not-bitlocker", image=drive.plain)
+    expect_refused(stage, drive, "BitLockerNotActivated", "not-bitlocker", image=zeros)
+    expect_refused(stage, drive, "ManifestCorrupted", "hash-mismatch", manifest_hash="0" * 32)
+    expect_refused(stage, drive, "ManifestNotFound", "file-unreadable", manifest_path="\\Other.xml")
+    expect_refused(stage, drive, "ManifestNameInvalid", "name-invalid", manifest_path="DriveManifest:x")
+    expect_refused(stage, drive, "ManifestAccessDenied", "file-unreadable", manifest_path="\\$Extend")
+    expect_refused(stage, drive, "ManifestDriveIdMismatch", "value-invalid", drive_id="OTHER")
+    broken = stage.drive({"a.bin": data}, b"<DriveManifest Version='2014-11-01'><Drive>")
+    expect_refused(stage, broken, "ManifestFormatInvalid", "xml-syntax")
+    assert "no" not in stage.server.client(
+        "const r = []; for await (const c of service.listContainers()) r.push(c.name); return r;")
+
+
+def faulty_blobs(stage: Stage) -> None:
+    print("--- blobs that cannot be copied: the others are", flush=True)
+    dice = random.Random(6)
+    files = {name: dice.randbytes(n) for name, n in
+             [("good.bin", 3000), ("changed.bin", 9 * MIB), ("short.bin", 700), ("long.bin", 900), ("side.bin", 50)]}
+    files["one.metadata.xml"], files["bad.metadata.xml"] = METADATA, b"<Metadata><a/>"
+    changed = bytearray(files["changed.bin"])
+    changed[5 * MIB] ^= 1
+    entries = blob("some/good.bin", "\\good.bin", files["good.bin"])
+    entries += blob("some/changed.bin", "\\changed.bin", bytes(changed))
+    entries += blob("some/short.bin", "\\short.bin", files["short.bin"] + b"more")
+    entries += blob("some/long.bin", "\\long.bin", files["long.bin"][:100])
+    entries += blob("some/missing.bin", "\\missing.bin", b"abc")
+    entries += blob("some/folder.bin", "\\$Extend", b"abc")
+    entries += blob("some/side.bin", "\\side.bin", files["side.bin"],
+                    more=sidecar("Metadata", "\\one.metadata.xml", b"other"))
+    entries += blob("some/side2.bin", "\\side.bin", files["side.bin"],
+                    more=sidecar("Metadata", "\\none.xml", b"other"))
+    entries += blob("some/side3.bin", "\\side.bin", files["side.bin"],
+                    more=sidecar("Metadata", "\\bad.metadata.xml", files["bad.metadata.xml"]))
+    drive = stage.drive(files, manifest(DRIVE_ID, entries))
+    worker = stage.run(drive)
+    assert worker.result["copy_status"] == "CompletedWithErrors", worker.result
+    status = {path: o["status"] for path, o in worker.outcomes.items()}
+    assert status == {
+        "some/good.bin": "Completed", "some/long.bin": "Completed", "some/changed.bin": "CompletedWithErrors",
+        "some/short.bin": "CompletedWithErrors", "some/missing.bin": "FileNotFound",
+        "some/folder.bin": "FileAccessDenied", "some/side.bin": "CompletedWithErrors",
+        "some/side2.bin": "CompletedWithErrors", "some/side3.bin": "CompletedWithErrors"}, status
+    assert any(n["name"] == "file-longer" for n in worker.notes), worker.notes
+    assert worker.outcomes["some/changed.bin"]["offset_bytes"] == 4 * MIB
+    found = stage.blobs("some")
+    assert set(found) == {"good.bin", "long.bin", "side.bin", "side2.bin", "side3.bin"}, set(found)
+    assert found["long.bin"]["hash"] == md5(files["long.bin"][:100]) and not found["side.bin"]["metadata"]
+    by_path = {b.findtext("BlobPath"): b for b in stage.log(worker.result["error_log"]).findall("Blob")}
+    assert set(by_path) == set(status) - {"some/good.bin", "some/long.bin"}
+    ranges = [(b.get("Offset"), b.get("Status")) for b in by_path["some/changed.bin"].findall("BlockList/Block")]
+    assert ranges == [("0", "Uncommitted"), (str(4 * MIB), "Corrupted"), (str(8 * MIB), "Uncommitted")], ranges
+    assert by_path["some/short.bin"].find("BlockList/Block").get("Status") == "FileUnexpectedEnd"
+    assert by_path["some/missing.bin"].find("ImportDisposition").get("Status") == "Cancelled"
+    sides = [by_path[f"some/side{i}.bin"].find("Metadata").get("Status") for i in ("", 2, 3)]
+    assert sides == ["Corrupted", "FileNotFound", "XmlReadFailed"], sides
+
+
+# --- drives that fail, and pulled ones ---
+
+def copy_drive(n: int, size: int, container: str) -> tuple[dict, str]:
+    dice = random.Random(n)
+    files = {f"f{i}.bin": dice.randbytes(size + i) for i in range(n)}
+    return files, "".join(blob(f"{container}/{name}", f"\\{name}", data) for name, data in files.items())
+
+
+def check_copied(stage: Stage, container: str, files: dict) -> None:
+    found = {name: b["hash"] for name, b in stage.blobs(container).items()}
+    assert found == {name: md5(data) for name, data in files.items()}, f"{container}: {len(found)} of {len(files)}"
+
+
+def find_on_disk(drive: Drive, data: bytes) -> int:
+    """Where content lies on the volume: the unencrypted copy of the image has it at the same place."""
+    plain = drive.plain.read_bytes()
+    at = plain.find(data)
+    assert at >= 0 and at % 4096 == 0
+    return at
+
+
+def failing_drives(stage: Stage) -> None:
+    print("--- bad sectors, a drive that stalls, one that is pulled; the same drive, well again", flush=True)
+    files, entries = copy_drive(6, 9 * MIB, "failing")
+    drive, state = stage.drive(files, manifest(DRIVE_ID, entries), 128), stage.state()
+    at = find_on_disk(drive, files["f2.bin"])
+    fault = ["env", f"LD_PRELOAD={stage.preload}", f"BERTH_DRIVE_BYTES={drive.image.stat().st_size}",
+             f"BERTH_DRIVE_FROM={at + 5 * MIB}", f"BERTH_DRIVE_TO={at + 5 * MIB + 512}"]
+    if "clang_rt" not in os.environ.get("LD_PRELOAD", "") and not os.environ.get("BERTH_NO_PRELOAD"):
+        worker = stage.run(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=eio"], no_uring=True)
+        assert worker.result["copy_status"] == "CompletedWithErrors" and worker.result["failed"] == 1, worker.result
+        outcome = worker.outcomes["failing/f2.bin"]
+        assert (outcome["status"], outcome["offset_bytes"]) == ("IOFailed", 4 * MIB), outcome
+        entry = stage.log(worker.result["error_log"]).find("Blob")
+        ranges = [(b.get("Offset"), b.get("Status")) for b in entry.findall("BlockList/Block")]
+        assert ranges == [("0", "Uncommitted"), (str(4 * MIB), "IOFailed"), (str(8 * MIB), "Uncommitted")], ranges
+        stage.server.client("await service.getContainerClient('failing').delete(); return null;")
+        state = stage.state()
+        worker = stage.run(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=stall"], no_uring=True, stall_sec=3)
+        assert worker.result["end"] == "drive-stalled" and "copy_status" not in worker.result, worker.result
+    pulled = stage.folder / "pulled.img"
+    subprocess.run(["cp", "--sparse=always", drive.image, pulled], check=True)
+    with stage.worker(drive, state, image=pulled, bandwidth_bytes_per_sec=2 * MIB) as worker:
+        worker.until(lambda w: w.outcomes or "transferring" in w.activities)
+        os.truncate(pulled, 8 * MIB)
+        assert worker.wait() == 0
+    assert worker.result["end"] == "drive-gone" and "copy_status" not in worker.result, worker.result
+    worker = stage.run(drive, state)
+    assert worker.result["copy_status"] == "Completed", worker.result
+    check_copied(stage, "failing", files)
+
+
+# --- stopping, killing, renewing ---
+
+def stops(stage: Stage) -> None:
+    print("--- stopped by SIGTERM, by the station, by its silence: within 5 seconds, and the next run goes on")
+    files, entries = copy_drive(60, MIB, "stopped")
+    drive, state = stage.drive(files, manifest(DRIVE_ID, entries), 160), stage.state()
+
+    def by_signal(worker: Worker) -> None:
+        worker.process.send_signal(signal.SIGTERM)
+
+    def by_message(worker: Worker) -> None:
+        worker.send(STOP)
+
+    def by_silence(worker: Worker) -> None:
+        worker.socket.shutdown(2)
+
+    done = 0
+    for how in (by_signal, by_message, by_silence):
+        with stage.worker(drive, state, bandwidth_bytes_per_sec=6 * MIB) as worker:
+            worker.until(lambda w: len(w.outcomes) > done + 2)
+            begun = time.monotonic()
+            how(worker)
+            worker.wait(30)
+            took = time.monotonic() - begun
+        assert took < 5, f"{how.__name__} took {took:.1f} s"
+        if how is not by_silence:
+            assert worker.result["end"] == "stopped" and "copy_status" not in worker.result, worker.result
+        done = max(done, len(worker.outcomes))
+        print(f"{how.__name__}: {took:.2f} s, {len(worker.outcomes)} blobs")
+    with FaultProxy(stage.server.port) as proxy:
+        proxy.add("stall", match="^PUT .*stopped", seconds=60.0, times=-1)
+        with stage.worker(drive, state, port=proxy.port) as worker:
+            worker.until(lambda w: "waiting-network" in w.activities, 30)
+            begun = time.monotonic()
+            by_signal(worker)
+            worker.wait(30)
+            assert time.monotonic() - begun < 5
+    worker = stage.run(drive, state)
+    assert worker.result["copy_status"] == "Completed" and worker.result["sent_bytes"] < 60 * MIB, worker.result
+    check_copied(stage, "stopped", files)
+
+
+def kills(stage: Stage, n: int) -> None:
+    seed = int(os.environ.get("BERTH_SEED", random.randrange(1 << 32)))
+    print(f"--- {n} kills with faults on the way; BERTH_SEED={seed}", flush=True)
+    dice = random.Random(seed)
+    files, entries = copy_drive(80, 300000, "killed")
+    drive, state = stage.drive(files, manifest(DRIVE_ID, entries)), stage.state()
+    with FaultProxy(stage.server.port) as proxy:
+        for kill in range(n):
+            for _ in range(6):
+                proxy.add(dice.choice(["reset", "lose", "truncate"]), match="killed", skip=dice.randrange(60))
+            with stage.worker(drive, state, port=proxy.port) as worker:
+                at = len(proxy.seen) + dice.randrange(1, 90)
+                while len(proxy.seen) < at and worker.process.poll() is None:
+                    time.sleep(0.002)
+                worker.process.kill()
+                worker.wait()
+            print(f"kill {kill}: {len(proxy.seen)} requests, {len(worker.outcomes)} blobs", flush=True)
+        worker = stage.run(drive, state, port=proxy.port)
+    assert worker.result["copy_status"] == "Completed" and worker.result["created"] == 80, worker.result
+    check_copied(stage, "killed", files)
+
+
+def secrets_of(stage: Stage, drive: Drive) -> list:
+    return [stage.server.key.encode(), drive.key]
+
+
+def renewals(stage: Stage) -> None:
+    print("--- a refused credential pauses the drive until a new one comes; the cap changes meanwhile", flush=True)
+    files, entries = copy_drive(12, 900000, "renewed")
+    drive, state = stage.drive(files, manifest(DRIVE_ID, entries)), stage.state()
+    with FaultProxy(stage.server.port) as proxy, stage.worker(
+            drive, state, port=proxy.port, credential=b"d3Jvbmcga2V5", bandwidth_bytes_per_sec=1000000) as worker:
+        # The emulator's own answer to a wrong signature is not the service's.
+        proxy.add("status", status=403, code="AuthenticationFailed", times=-1)
+        worker.until(lambda w: "paused-credentials" in w.activities)
+        worker.until(lambda w: w.of(PROGRESS)[-1]["in_flight"] == 0)
+        assert not worker.outcomes
+        process = pathlib.Path(f"/proc/{worker.process.pid}")
+        for file in ("cmdline", "environ"):
+            try:
+                text = (process / file).read_bytes()
+            except PermissionError:  # the process is closed to its own user; that is what is wanted
+                continue
+            assert not any(secret in text for secret in secrets_of(stage, drive)), file
+        proxy.rules.clear()
+        worker.send(CREDENTIAL, (1, stage.server.key.encode()))
+        worker.until(lambda w: "paused-credentials" not in w.activities[-1:])
+        worker.until(lambda w: w.of(PROGRESS) and w.of(PROGRESS)[-1]["bytes_per_sec"] > 0)
+        worker.send(BANDWIDTH, (1, 0))
+        assert worker.wait() == 0
+    assert worker.result["copy_status"] == "Completed", worker.result
+    check_copied(stage, "renewed", files)
+    for file in state.iterdir():
+        assert not any(secret in file.read_bytes() for secret in secrets_of(stage, drive)), file
+    assert not any(s.decode() in json.dumps(worker.reports) for s in secrets_of(stage, drive))
+
+
+def refusals(stage: Stage) -> None:
+    print("--- a service that forbids all, and one that is not there", flush=True)
+    files, entries = copy_drive(5, 1000, "forbidden")
+    drive = stage.drive(files, manifest(DRIVE_ID, entries))
+    with FaultProxy(stage.server.port) as proxy:
+        proxy.add("status", match="^PUT .*forbidden", status=403, code="AuthorizationPermissionMismatch", times=-1)
+        worker = stage.run(drive, port=proxy.port)
+    assert worker.result["copy_status"] == "BlobRequestForbidden" and worker.result["failed"] == 5, worker.result
+    assert stage.log(worker.result["error_log"]).findtext("Status") == "BlobRequestForbidden"
+    worker = stage.run(drive, port=free_port(), stall_sec=2)
+    assert worker.result["end"] == "network-stalled" and "copy_status" not in worker.result, worker.result
+
+
+def bad_orders(stage: Stage) -> None:
+    print("--- orders that are none", flush=True)
+    drive = stage.drive({}, b"<x/>", 64)
+    with stage.worker(drive, stage.state(), verify="sometimes") as worker:
+        assert worker.wait() == 1 and worker.result is None
+    assert b"order.verify is malformed" in worker.output, worker.output
+    assert not any(secret in worker.output for secret in secrets_of(stage, drive))
+    with stage.worker(drive, stage.state(), credential_kind="guess") as worker:
+        assert worker.wait() == 0 and worker.result["end"] == "failed", worker.result
+    writable = os.open(drive.image, os.O_RDWR)
+    with stage.worker(drive, stage.state(), image=writable) as worker:
+        assert worker.wait() == 0 and "read-only" in worker.result["sentence"], worker.result
+    os.close(writable)
+    assert subprocess.run([stage.program], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
+
+
+def main() -> None:
+    program, make_volume, preload = sys.argv[1:4]
+    only = [name for name in sys.argv[4:] if not name.startswith("--")]
+    try:
+        with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
+            stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
+            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops, renewals, refusals, bad_orders):
+                if not only or part.__name__ in only:
+                    part(stage)
+            if not only or "kills" in only:
+                kills(stage, 50 if "--soak" in sys.argv else 5)
+    except Missing as reason:
+        print(f"SKIP: cannot run here: {reason}")
+        sys.exit(77)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* worker-internal - what the files of the worker share. Internal to uploader/worker*.c. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/order.h"
+#include "media/manifest-spool.h"
+#include "uploader/drive.h"
+#include "uploader/engine.h"
+#include "uploader/limit.h"
+#include "uploader/worker-link.h"
+#include "uploader/worker-list.h"
+#include "uploader/worker-log.h"
+#include "uploader/worker-sidecar.h"
+
+#define UPL_WORKER_STALL_SEC 1800u
+#define UPL_WORKER_STOP_USEC                                                \
+        (4 * UINT64_C(1000000)) /* then the process ends, whatever holds it \
+                                 */
+
+/* Counted by the engine's callbacks, one at a time; looked at by the listener. */
+struct upl_worker_counts {
+        atomic_ullong blobs, bytes; /* of the manifest */
+        atomic_ullong blobs_done, bytes_done;
+        atomic_ullong completed, created, renamed, skipped, overwritten, failed, forbidden;
+        atomic_ullong sent_bytes; /* of blobs that ended */
+};
+
+struct upl_worker {
+        struct bth_order order;
+        struct upl_link *link;
+        int socket_fd;
+        struct bth_frame_reader *reader;
+
+        /* opened while files may still be opened */
+        struct upl_state *state;
+        int manifest_fd, list_fd, error_log_fd, verbose_log_fd;
+
+        /* the network; made before the listener starts */
+        struct upl_credential *credential;
+        struct upl_limit *limit;
+        struct upl_budget *budget;
+        struct upl_hasher *hasher;
+        struct upl_client *client;
+        struct upl_transfer_env env;
+        atomic_bool stop;
+
+        /* the drive */
+        struct upl_drive *drive;
+        _Atomic(struct bth_source *) device; /* of `drive`, for the listener */
+        struct med_ntfs_index *index;
+        struct med_manifest_spool *spool;
+        struct med_manifest_summary *summary;
+        struct upl_list *list;
+        struct upl_sidecars *sidecars;
+        struct upl_logs *logs;
+
+        _Atomic(enum bth_activity) activity; /* the stage */
+        struct upl_worker_counts counts;
+        enum bth_drive_status status;
+        struct bth_error error;
+        unsigned network_failures; /* blobs that ended so, one after the other */
+        char *error_log, *verbose_log, *manifest_backup; /* where they were uploaded */
+
+        pthread_t listener;
+        int quit_fd; /* an event: the listener is to end */
+        int signal_fd;
+};
+
+/* What the manifest is read with. */
+void upl_worker_manifest_options(const struct upl_worker *w, const struct med_findings *findings,
+                                 struct med_manifest_options *ret_options);
+
+/* Starts and ends the thread that listens. Returns 0, -errno of eventfd(2), signalfd(2) and
+ * pthread_create(3). */
+int upl_worker_listen(struct upl_worker *w) _must_check_;
+void upl_worker_listen_end(struct upl_worker *w);
+
+/* Transfers every blob of the list and logs each. Returns 0; -ECANCELED stopped; -ENODEV the drive
+ * is gone; -ENETDOWN the service cannot be reached; -ENOMEM and errors of state and logs. Blocks.
+ */
+int upl_worker_transfer(struct upl_worker *w) _must_check_;
+
+/* The result as it stands. Texts are borrowed. */
+void upl_worker_result(const struct upl_worker *w, enum bth_run_end end,
+                       struct bth_message *ret_message);
