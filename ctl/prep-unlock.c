@@ -6,18 +6,16 @@
 
 #include "base/str.h"
 #include "base/time.h"
-#include "ctl/prep.h"
+#include "ctl/prep-extract.h"
 #include "ctl/progress.h"
-#include "crypto/view.h"
-#include "hal/block.h"
-#include "media/partition.h"
 
 #define COPY_BYTES ((size_t)4 << 20)
 
 struct unlock_options {
         struct ctl_key_options key;
-        bool info;
-        const char *raw;
+        bool info, list, recursive;
+        const char *raw, *extract, *to;
+        const char *folder; /* of list */
 };
 
 static void show_protector(struct ctl_context *c, json_t *list, const struct cry_protector *p)
@@ -118,112 +116,76 @@ static int write_raw(struct ctl_context *c, struct bth_source *view, const char 
         return r;
 }
 
-static int unlock_and_write(struct ctl_context *c, struct bth_source *volume,
-                            const struct unlock_options *o, struct bth_error *error)
+static void report_partition(struct ctl_context *c, const struct upl_drive *d)
 {
-        _cleanup_(cry_metadata_freep) struct cry_metadata *m =
-                NULL; /* of the copy that is genuine */
+        const struct med_partition *p = d->partition;
+        const char *table = med_table_to_string(d->partitions->table);
+
+        ctl_report(c, "partition",
+                   json_pack("{s:s, s:i, s:I, s:I, s:s, s:s}", "table", table, "number",
+                             (int)p->number, "offset", (json_int_t)p->offset_bytes, "length",
+                             (json_int_t)p->length_bytes, "type", p->type, "content", p->content));
+        if (d->partitions->table != MED_TABLE_NONE)
+                ctl_say(c, "partition %u of a %s table", p->number, table);
+}
+
+/* What can be said without a key. */
+static int look(struct ctl_context *c, const char *path, bool info, struct bth_error *error)
+{
+        _cleanup_(ctl_drive_closep) struct ctl_drive *d = NULL;
+        int r = ctl_drive_open(path, UPL_DRIVE_METADATA, NULL, &d, error);
+
+        if (r < 0)
+                return r;
+        report_partition(c, d->drive);
+        warn_all(c, d->drive->metadata);
+        if (info)
+                show_info(c, d->drive->metadata);
+        return 0;
+}
+
+static int unlock(struct ctl_context *c, const char *path, const struct unlock_options *o,
+                  const struct med_findings *findings, struct bth_error *error)
+{
         _cleanup_(bth_secret_freep) struct bth_secret *secret = NULL;
-        _cleanup_(bth_source_freep) struct bth_source *view = NULL;
+        _cleanup_(ctl_drive_closep) struct ctl_drive *d = NULL;
+        const bool files = o->list || o->extract;
         struct cry_credential credential;
-        struct cry_unlocked unlocked = { 0 };
         int r = ctl_key_read(&o->key, &credential, &secret, error);
 
         if (r == 0)
-                r = cry_unlock_volume(volume, &credential, &m, &unlocked, error);
-        if (r == 0) {
-                ctl_say(c, "unlocked by %s",
-                        cry_protector_kind_to_string(unlocked.protector->kind));
-                ctl_report(c, "unlockedBy",
-                           json_string(cry_protector_kind_to_string(unlocked.protector->kind)));
-                r = cry_view_new(volume, m, &unlocked, &view, error);
-        }
-        cry_unlocked_clear(&unlocked);
-        if (r == 0 && o->raw && !c->dry_run)
-                r = write_raw(c, view, o->raw, error);
-        return r;
-}
-
-static int open_path(const char *path, int *ret_fd, struct bth_error *error)
-{
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-
-        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
-        if (fd < 0)
-                return bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
-                                     "it cannot be opened: %s", bth_strerror(-errno));
-        *ret_fd = fd;
-        return 0;
-}
-
-/* Where the data volume lies: on a whole drive behind its table, otherwise the whole of what was
- * named. */
-static int find_volume(struct ctl_context *c, const char *path, uint64_t *ret_offset,
-                       uint64_t *ret_length, struct bth_error *error)
-{
-        _cleanup_(med_partitions_freep) struct med_partitions *partitions = NULL;
-        const struct med_partition *p = NULL;
-        _cleanup_close_ int fd = BTH_FD_NONE;
-        int r = open_path(path, &fd, error);
-
-        if (r == 0)
-                r = med_partitions_read(fd, &partitions, error);
-        if (r == 0)
-                r = med_partitions_first_data(partitions, &p, error);
+                r = ctl_drive_open(path, files ? UPL_DRIVE_FILES : UPL_DRIVE_PLAIN, &credential, &d,
+                                   error);
         if (r < 0)
                 return r;
-        *ret_offset = p->offset_bytes;
-        *ret_length = p->length_bytes;
-        ctl_report(c, "partition",
-                   json_pack("{s:s, s:i, s:I, s:I, s:s, s:s}", "table",
-                             med_table_to_string(partitions->table), "number", (int)p->number,
-                             "offset", (json_int_t)p->offset_bytes, "length",
-                             (json_int_t)p->length_bytes, "type", p->type, "content", p->content));
-        if (partitions->table != MED_TABLE_NONE)
-                ctl_say(c, "partition %u of a %s table", p->number,
-                        med_table_to_string(partitions->table));
-        return 0;
-}
-
-static int open_volume(struct ctl_context *c, const char *path, struct bth_source **ret_volume,
-                       struct bth_error *error)
-{
-        struct bth_source *drive = NULL;
-        uint64_t offset = 0, length = 0;
-        int fd, r = find_volume(c, path, &offset, &length, error);
-
-        if (r == 0)
-                r = open_path(path, &fd, error);
-        if (r == 0)
-                r = hal_block_open_fd(fd, true, NULL, &drive, error);
-        return r < 0 ? r : bth_source_new_window(drive, offset, length, true, ret_volume);
+        if (!o->list)
+                ctl_say(c, "unlocked by %s", cry_protector_kind_to_string(d->drive->unlocked_by));
+        ctl_report(c, "unlockedBy",
+                   json_string(cry_protector_kind_to_string(d->drive->unlocked_by)));
+        if (o->list)
+                r = ctl_drive_list(c, d, o->folder, o->recursive, error);
+        if (r == 0 && o->extract)
+                r = ctl_drive_extract(c, d, o->extract, o->to, findings, error);
+        if (r == 0 && o->raw && !c->dry_run)
+                r = write_raw(c, d->drive->plain, o->raw, error);
+        return r;
 }
 
 static enum ctl_exit work(struct ctl_context *c, const char *path, const struct unlock_options *o)
 {
-        _cleanup_(bth_source_freep) struct bth_source *volume = NULL;
-        _cleanup_(cry_metadata_freep) struct cry_metadata *m = NULL;
+        struct ctl_findings findings = { .context = c };
+        const struct med_findings to = { ctl_findings_take, &findings, path };
         struct bth_error error = BTH_ERROR_INIT;
-        int r = open_volume(c, path, &volume, &error);
+        int r = look(c, path, o->info, &error);
 
-        if (r == 0)
-                r = cry_metadata_read(volume, &m, &error);
-        if (r == 0) {
-                warn_all(c, m);
-                if (o->info)
-                        show_info(c, m);
-                if (!o->info || o->raw)
-                        r = unlock_and_write(c, volume, o, &error);
-        }
+        if (r == 0 && (!o->info || o->raw || o->list || o->extract))
+                r = unlock(c, path, o, &to, &error);
         if (r < 0) {
-                if (error.object[0] == '\0')
-                        bth_error_at(&error, path, 0, error.offset_bytes);
                 ctl_report(c, "driveStatus",
-                           json_string(bth_drive_status_to_string(cry_drive_status(&error))));
-                ctl_fail(c, &error);
-                return CTL_EXIT_FAILED;
+                           json_string(bth_drive_status_to_string(upl_drive_status(&error))));
+                return ctl_end_failed(c, r, &error);
         }
-        return CTL_EXIT_OK;
+        return findings.n_errors > 0 ? CTL_EXIT_FINDINGS : CTL_EXIT_OK;
 }
 
 static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
@@ -232,26 +194,37 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
         const struct ctl_option options[] = {
                 CTL_KEY_OPTIONS(&o.key),
                 { "info", NULL, "say what the volume is; needs no key", .flag = &o.info },
+                { "list", NULL, "list a folder; without one, the root", .flag = &o.list },
+                { "recursive", NULL, "list all that is below the folder", .flag = &o.recursive },
+                { "extract", "PATH", "copy a file, or a folder with all below it",
+                  .text = &o.extract },
+                { "to", "DIR", "where to copy it; nothing there is overwritten", .text = &o.to },
                 { "raw", "OUT", "write the decrypted volume to a new file", .text = &o.raw },
         };
         char **words;
         int n, r = bth_process_forbid_dumps();
 
         if (r == 0)
-                r = ctl_parse_options(c, options, ARRAY_SIZE(options), argc, argv, 1, 1, &words,
+                r = ctl_parse_options(c, options, ARRAY_SIZE(options), argc, argv, 1, 2, &words,
                                       &n);
         if (r != 0)
                 return r > 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
+        if ((n == 2 || o.recursive) && !o.list)
+                return ctl_usage(c, "a folder is for --list");
+        if (!o.extract != !o.to)
+                return ctl_usage(c, "--extract and --to belong together");
+        o.folder = n == 2 ? words[1] : "";
         return work(c, words[0], &o);
 }
 
 const struct ctl_verb ctl_prep_unlock = {
         .name = "unlock",
-        .arguments = "DRIVE",
+        .arguments = "DRIVE [FOLDER]",
         .summary = "Looks into a BitLocker volume, without mounting it.",
-        .details = "DRIVE is a drive, a partition, or an image of either. It is only read. Without "
-                   "--info or "
-                   "--raw the\n"
-                   "key is tried and nothing else is done. A suspended volume opens without a key.",
+        .details =
+                "DRIVE is a drive, a partition, or an image of either. It is only read. Without an "
+                "option the\n"
+                "key is tried and nothing else is done. A suspended volume opens without a key.\n"
+                "--list FOLDER lists a folder of its file system.",
         .run = run,
 };
