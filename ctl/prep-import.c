@@ -133,6 +133,12 @@ static enum ctl_exit old_session(struct ctl_import *im, bool abort)
         enum ctl_exit code = CTL_EXIT_OK;
         int r = ctl_import_load(im, abort, &s, &e);
 
+        if (r == -EALREADY) {
+                ctl_say(im->context, "session %s is %s", im->session,
+                        abort ? "aborted" : "finished");
+                ctl_report(im->context, "state", json_string(abort ? "Aborted" : "Completed"));
+                return CTL_EXIT_OK;
+        }
         if (r < 0)
                 return fail(im->context, &e, exit_of(&e));
         if (im->context->dry_run)

@@ -44,9 +44,14 @@ int ctl_import_plan(struct ctl_import *im, struct ctl_session *ret_session, enum
                     struct bth_error *error) _must_check_;
 
 /* The stored plan of an unfinished session, to be resumed or aborted: what is half aborted cannot
- * be resumed. Returns 0; -ENOENT when there is none; -EEXIST when the session is over; -EBADMSG. */
+ * be resumed. Returns 0; -ENOENT when there is none; -EALREADY when that was done before; -EEXIST
+ * when the session came to the other end; -EBADMSG. */
 int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_session *ret_session,
                     struct bth_error *error) _must_check_;
+
+/* Removes the plan and the records of a session that is over; what cannot be removed does no harm.
+ */
+void ctl_import_forget(const struct ctl_import *im);
 
 /* Runs what is left of the session. Returns 1 when it is complete; 0 when files failed and it stays
  * open; the error of a drive or the journal. */

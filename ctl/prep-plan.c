@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* prep-plan - everything that can be wrong with a session is found here, before a byte is written.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -769,11 +771,33 @@ static int store(struct plan *p, json_t *header, struct bth_error *error)
         return r;
 }
 
+/* The session of a plan that lies beside the journal. */
+static bool find_plan(const struct plan *p, char out[NAME_MAX + 1])
+{
+        _cleanup_free_ char *folder = NULL;
+        const struct dirent *e;
+        bool found = false;
+        DIR *d;
+
+        if (asprintf(&folder, "%s.d", p->im->journal) < 0)
+                return false;
+        d = opendir(folder);
+        while (!found && d && (e = readdir(d))) {
+                found = bth_ends_with(e->d_name, ".plan");
+                if (found)
+                        (void)snprintf(out, NAME_MAX + 1, "%.*s",
+                                       (int)(strlen(e->d_name) - strlen(".plan")), e->d_name);
+        }
+        if (d)
+                closedir(d);
+        return found;
+}
+
 /* May a session of this id begin? */
 static int check_session(const struct plan *p, struct bth_error *error)
 {
         const char *open = ctl_journal_open_session(p->journal);
-        _cleanup_free_ char *path = ctl_import_file(p->im, SIZE_MAX, "plan");
+        char planned[NAME_MAX + 1];
         int r = med_check_session_id(p->im->session, error);
 
         if (r < 0)
@@ -783,9 +807,11 @@ static int check_session(const struct plan *p, struct bth_error *error)
                 return bth_error_set(error, -EEXIST, BTH_REASON_USAGE,
                                      "session %s was finished: choose another id for more",
                                      p->im->session);
-        if (!open && path && access(path, F_OK) == 0)
-                open = p->im->session; /* it was planned, and the journal did not hear of it any
-                                          more */
+        if (ctl_journal_session(p->journal, p->im->session) == CTL_SESSION_ABORTED)
+                ctl_import_forget(p->im);
+        if (!open && find_plan(p, planned)) /* and the journal did not hear of it any more */
+                open = planned;
+
         if (open) {
                 (void)bth_error_set(error, -EEXIST, BTH_REASON_USAGE, "session %s was not finished",
                                     open);

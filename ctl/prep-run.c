@@ -18,6 +18,7 @@
 #include "ctl/prep-import.h"
 #include "ctl/prep-manifest.h"
 #include "ctl/prep-skipwrite.h"
+#include "media/driveset.h"
 #include "media/sidecar.h"
 
 #define POOL_QUEUE        128
@@ -70,23 +71,48 @@ static int no_memory(struct bth_error *error)
         return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY, "no memory for the session");
 }
 
+void ctl_import_forget(const struct ctl_import *im)
+{
+        static const char *const suffixes[] = { "done", "redo" };
+        _cleanup_free_ char *plan = ctl_import_file(im, SIZE_MAX, "plan");
+        char *slash = plan ? strrchr(plan, '/') : NULL;
+
+        for (size_t i = 0; i < MED_DRIVESET_MAX_ROWS; i++)
+                for (size_t k = 0; k < ARRAY_SIZE(suffixes); k++) {
+                        _cleanup_free_ char *path = ctl_import_file(im, i, suffixes[k]);
+
+                        if (path)
+                                (void)unlink(path);
+                }
+        if (!slash)
+                return;
+        (void)unlink(plan);
+        *slash = '\0';
+        (void)rmdir(plan);
+}
+
 int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_session *ret_session,
                     struct bth_error *error)
 {
         _cleanup_free_ char *path = ctl_import_file(im, SIZE_MAX, "plan");
         _cleanup_(med_journal_freep) struct med_journal *j = NULL;
         struct ctl_items items = { 0 };
+        enum ctl_session_state state;
         json_t *header = NULL;
         int r = path ? ctl_import_journal(im, &j, error) : no_memory(error);
 
         if (r < 0)
                 return r;
-        if (ctl_journal_session(j, im->session) == CTL_SESSION_COMPLETED) {
+        state = ctl_journal_session(j, im->session);
+        if (state == CTL_SESSION_COMPLETED || state == CTL_SESSION_ABORTED) {
+                ctl_import_forget(im); /* a crash may have left them */
+                if (state == (to_abort ? CTL_SESSION_ABORTED : CTL_SESSION_COMPLETED))
+                        return -EALREADY;
                 bth_error_at(error, im->journal, 0, BTH_ERROR_NO_OFFSET);
-                return bth_error_set(error, -EEXIST, BTH_REASON_USAGE, "session %s was finished",
-                                     im->session);
+                return bth_error_set(error, -EEXIST, BTH_REASON_USAGE, "session %s was %s",
+                                     im->session, to_abort ? "finished" : "aborted");
         }
-        if (!to_abort && ctl_journal_session(j, im->session) == CTL_SESSION_ABORTING) {
+        if (!to_abort && state == CTL_SESSION_ABORTING) {
                 bth_error_at(error, im->journal, 0, BTH_ERROR_NO_OFFSET);
                 (void)bth_error_set(error, -EEXIST, BTH_REASON_USAGE, "session %s is half aborted",
                                     im->session);
@@ -510,27 +536,6 @@ static bool has_items(const struct ctl_session *s, size_t drive)
         return false;
 }
 
-/* The plan and the records are of no more use; what cannot be removed does no harm. */
-static void forget_files(const struct ctl_import *im, const struct ctl_session *s)
-{
-        static const char *const suffixes[] = { "done", "redo" };
-        _cleanup_free_ char *plan = ctl_import_file(im, SIZE_MAX, "plan");
-        char *slash = plan ? strrchr(plan, '/') : NULL;
-
-        for (size_t i = 0; i < s->n_drives; i++)
-                for (size_t k = 0; k < ARRAY_SIZE(suffixes); k++) {
-                        _cleanup_free_ char *path = ctl_import_file(im, i, suffixes[k]);
-
-                        if (path)
-                                (void)unlink(path);
-                }
-        if (!slash)
-                return;
-        (void)unlink(plan);
-        *slash = '\0';
-        (void)rmdir(plan);
-}
-
 static int run_drives(struct run *run, struct bth_error *error)
 {
         const struct ctl_session *s = run->session;
@@ -576,20 +581,34 @@ static void run_end(struct run *run)
                 json_decref(run->failed);
 }
 
+/* A plan that was stored right before a crash: the journal has not heard of its session. */
+static int note_started(const struct ctl_import *im, struct bth_error *error)
+{
+        _cleanup_(med_journal_freep) struct med_journal *j = NULL;
+        int r = ctl_import_journal(im, &j, error);
+
+        if (r < 0 || ctl_journal_session(j, im->session) == CTL_SESSION_STARTED)
+                return r;
+        return ctl_journal_note_session(im->journal, im->session, CTL_SESSION_STARTED, error);
+}
+
 int ctl_import_run(struct ctl_import *im, const struct ctl_session *s, struct bth_error *error)
 {
         struct run run = { 0 };
         struct stat st;
         int r = run_begin(&run, im, s);
 
-        r = r < 0 ? no_memory(error) : run_drives(&run, error);
+        r = r < 0 ? no_memory(error) : note_started(im, error);
+        if (r == 0)
+                r = run_drives(&run, error);
+
         if (run.n_failed > FAILED_SHOWN)
                 ctl_warn(im->context, "%zu files in all were not copied", run.n_failed);
         if (r == 0 && (run.n_failed == 0 || im->leave_out)) {
                 r = ctl_journal_note_session(im->journal, im->session, CTL_SESSION_COMPLETED,
                                              error);
                 if (r == 0) {
-                        forget_files(im, s);
+                        ctl_import_forget(im);
                         r = 1;
                 }
         }
@@ -698,7 +717,7 @@ int ctl_import_abort(struct ctl_import *im, const struct ctl_session *s, struct 
         if (r == 0)
                 r = ctl_journal_note_session(im->journal, im->session, CTL_SESSION_ABORTED, error);
         if (r == 0)
-                forget_files(im, s);
+                ctl_import_forget(im);
         run_end(&run);
         return r;
 }

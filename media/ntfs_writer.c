@@ -197,6 +197,29 @@ static int list_extents(const ntfs_volume *v, const ntfs_attr *a, struct med_ntf
         return 0;
 }
 
+/* One call of the library's allocator does not find all that is free: it may end where a zone of
+ * the volume ends and call the volume full. Smaller steps come through. */
+static int grow(const ntfs_volume *v, ntfs_attr *a, uint64_t size_bytes)
+{
+        uint64_t at = 0, step = size_bytes;
+
+        if (size_bytes > (uint64_t)v->free_clusters << v->cluster_size_bits) {
+                errno = ENOSPC;
+                return -1;
+        }
+        while (at < size_bytes) {
+                step = MIN(step, size_bytes - at);
+                if (ntfs_attr_truncate_solid(a, (s64)(at + step)) == 0) {
+                        at += step;
+                        continue;
+                }
+                if (errno != ENOSPC || step <= v->cluster_size)
+                        return -1;
+                step = MAX(step / 4, (uint64_t)v->cluster_size);
+        }
+        return 0;
+}
+
 static int allocate(const ntfs_volume *v, ntfs_attr *a, uint64_t size_bytes,
                     struct med_ntfs_extent **ret, size_t *ret_n)
 {
@@ -204,8 +227,7 @@ static int allocate(const ntfs_volume *v, ntfs_attr *a, uint64_t size_bytes,
                 errno = EFBIG;
                 return -1;
         }
-        if (ntfs_attr_force_non_resident(a) != 0 ||
-            ntfs_attr_truncate_solid(a, (s64)size_bytes) != 0 ||
+        if (ntfs_attr_force_non_resident(a) != 0 || grow(v, a, size_bytes) != 0 ||
             set_initialized(a, size_bytes) != 0 || ntfs_attr_map_whole_runlist(a) != 0)
                 return -1;
         return list_extents(v, a, ret, ret_n);

@@ -307,6 +307,31 @@ static void test_full(void **state)
         close(v.fd);
 }
 
+/* One file over nearly everything that is free, also where the library wants to keep room for
+ * records. */
+static void test_nearly_full(void **state)
+{
+        struct med_ntfs_volume *nv;
+        struct med_ntfs_index *x;
+        struct volume v = { 0 };
+        uint64_t size;
+
+        (void)state;
+        new_volume(&v, 512, 4096);
+        size = med_ntfs_writer_free_bytes(v.w) - (UINT64_C(1) << 20);
+        add(&v, "\\large", size, 3);
+        add(&v, "\\d\\small", 700, 4);
+        close_writer(&v);
+        check_clean();
+        open_reader(&v, &nv, &x);
+        expect(nv, x, "\\large", size, 3);
+        expect(nv, x, "\\d\\small", 700, 4);
+        (void)med_ntfs_index_free(x);
+        (void)med_ntfs_close(nv);
+        (void)bth_source_free(v.source);
+        close(v.fd);
+}
+
 static void test_not_ntfs(void **state)
 {
         static uint8_t zeros[1 << 20];
@@ -326,7 +351,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_kinds_512),      cmocka_unit_test(test_kinds_4096),
                 cmocka_unit_test(test_large_clusters), cmocka_unit_test(test_names),
-                cmocka_unit_test(test_full),           cmocka_unit_test(test_not_ntfs),
+                cmocka_unit_test(test_full),           cmocka_unit_test(test_nearly_full),
+                cmocka_unit_test(test_not_ntfs),
         };
         int fd = mkstemp(path), r;
 

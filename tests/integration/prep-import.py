@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""berth-prep import, with image files as drives: sessions, refusals, faults, and kill -9 at random moments.
+
+Every prepared drive is checked by berth-prep validate (journal, key, manifest, every block) and its decrypted volume by
+ntfsfix and ntfscat. BERTH_SEED repeats a run of the kills.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from importing import (PREP, dataset, drive, driveset, key_file, manifest_blobs, plain_volume, prep, report)
+
+os.environ["PATH"] += ":/usr/sbin:/sbin"
+KILLS = 20
+SEED = int(os.environ.get("BERTH_SEED", random.randrange(1 << 30)))
+
+
+def ntfscat(volume, path):
+    return subprocess.run(["ntfscat", "-f", volume, path], capture_output=True, timeout=60, check=True).stdout
+
+
+class Import(unittest.TestCase):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory(prefix="berth-import-")
+        self.folder = pathlib.Path(self.temporary.name)
+        self.source = self.folder / "source"
+        self.source.mkdir()
+        self.journal = self.folder / "job.jrn"
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def add(self, name, content):
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def start(self, session, *arguments, code=0, **more):
+        done = prep("import", "--journal", self.journal, "--session", session, *arguments, **more)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def first_drive(self, serial="SERIAL01", mib=128):
+        image = drive(self.folder, serial, mib)
+        return image, ("--drive", image, "--format", "--silent")
+
+    def one_folder(self, destination="attic/"):
+        return ("--source-dir", self.source, "--destination-dir", destination)
+
+    def check(self, *images):
+        """Everything that validate, ntfsfix and ntfsinfo have to say: nothing."""
+        done = prep("validate", "--journal", self.journal, *images, "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for image in images:
+            volume = plain_volume(image, key_file(self.journal, image.stem), self.folder / "plain")
+            done = subprocess.run(["ntfsfix", "-n", volume], capture_output=True, text=True, timeout=60)
+            self.assertIn("processed successfully", done.stdout)
+            done = subprocess.run(["ntfsinfo", "-m", volume], capture_output=True, text=True, timeout=60)
+            self.assertIn("Volume Flags: 0x0000", done.stdout)
+
+    def manifest(self, image):
+        volume = plain_volume(image, key_file(self.journal, image.stem), self.folder / "plain")
+        return manifest_blobs(ntfscat(volume, "DriveManifest.xml")), volume
+
+    # -- sessions
+
+    def test_two_sessions(self):
+        content = {"attic/a.txt": b"hello", "attic/empty": b"", "attic/deep/er/b.bin": os.urandom(9_000_000),
+                   "attic/disk.vhd": os.urandom(6 << 20)}
+        for name, data in content.items():
+            self.add(name[6:], data)
+        image, drives = self.first_drive()
+        done = self.start("first-1", *drives, *self.one_folder(), "--json")
+        self.assertEqual(report(done)["state"], "Completed")
+        self.assertEqual(self.journal.stat().st_mode & 0o777, 0o600)
+        self.assertEqual((self.folder / "SERIAL01.xml").stat().st_mode & 0o777, 0o600)
+        self.assertFalse((self.folder / "job.jrn.d").exists())
+        self.check(image)
+
+        shutil.rmtree(self.source)
+        self.source.mkdir()
+        content["attic/second/c.txt"] = b"later"
+        self.add("second/c.txt", "later")
+        metadata = self.folder / "m.xml"
+        metadata.write_text('<?xml version="1.0"?>\n<Metadata><Who>berth</Who></Metadata>\n')
+        self.start("second-1", *self.one_folder(), "--content-md5", "--disposition", "overwrite", "--metadata-file", metadata)
+        self.check(image)
+        blobs, volume = self.manifest(image)
+        self.assertEqual(set(blobs), set(content))
+        for name, said in blobs.items():
+            path = said["file"].replace("\\", "/")
+            self.assertEqual(ntfscat(volume, path), content[name], name)
+        self.assertTrue(blobs["attic/disk.vhd"]["page"])
+        self.assertEqual(blobs["attic/a.txt"]["disposition"], "rename")
+        self.assertEqual(blobs["attic/second/c.txt"]["disposition"], "overwrite")
+        self.assertEqual((blobs["attic/a.txt"]["list"], blobs["attic/second/c.txt"]["list"]), ("first-1-0", "second-1-0"))
+        properties = ntfscat(volume, blobs["attic/second/c.txt"]["properties"].replace("\\", "/")).decode()
+        import base64
+        self.assertIn(base64.b64encode(hashlib.md5(b"later").digest()).decode(), properties)
+
+    def test_two_drives_by_files(self):
+        for i in range(40):
+            self.add(f"f{i}", os.urandom(2_000_000))
+        images = [drive(self.folder, f"DRIVE{i}", 80) for i in range(2)]
+        rows = dataset(self.folder, f'"{self.source}/","attic/",BlockBlob,no-overwrite,None,None',
+                       f'"{self.source}/f0","attic/again.bin",,,,')
+        self.start("both", "--dataset", rows, "--driveset", driveset(self.folder, *images))
+        self.check(*images)
+        there = [self.manifest(image)[0] for image in images]
+        self.assertEqual(set(there[0]) | set(there[1]), {f"attic/f{i}" for i in range(40)} | {"attic/again.bin"})
+        self.assertFalse(set(there[0]) & set(there[1]))
+        self.assertTrue(there[0] and there[1])
+
+    def test_encrypted_drive(self):
+        """A drive that another journal prepared, with its key: added to when it holds no manifest."""
+        self.add("a", "first")
+        image, drives = self.first_drive()
+        self.start("gone", *drives, *self.one_folder())
+        key = key_file(self.journal, "SERIAL01")
+        self.journal = self.folder / "other.jrn"
+        done = self.start("new", "--drive", image, "--recovery-key-file", key, *self.one_folder(), code=2)
+        self.assertIn("a manifest that this journal does not know", done.stderr)
+        self.journal = self.folder / "job.jrn"
+        self.start("second", *self.one_folder("attic/second/"))
+        self.check(image)
+
+    def test_dry_run_writes_nothing(self):
+        self.add("a", "x")
+        image, drives = self.first_drive()
+        done = self.start("dry", *drives, *self.one_folder(), "--dry-run")
+        self.assertIn("1 files", done.stdout)
+        self.assertFalse(self.journal.exists())
+        self.assertEqual(image.stat().st_blocks, 0)
+
+    # -- refusals, before anything is written
+
+    def refused(self, session, *arguments, code, says):
+        images = {p: (p.stat().st_mtime_ns, p.stat().st_blocks) for p in self.folder.glob("*.img")}
+        done = self.start(session, *arguments, code=code)
+        self.assertIn(says, done.stderr)
+        self.assertEqual(images, {p: (p.stat().st_mtime_ns, p.stat().st_blocks) for p in self.folder.glob("*.img")})
+        self.assertFalse((self.folder / "job.jrn.d" / f"{session}.plan").exists())
+
+    def test_refusals(self):
+        self.add("a", os.urandom(1000))
+        image, drives = self.first_drive()
+        self.refused("x y z", *drives, *self.one_folder(), code=2, says="session")
+        self.refused("usage", *drives, code=2, says="either --dataset")
+        self.refused("upper", *drives, *self.one_folder("Attic/"), code=3, says="container")
+        self.refused("nodir", *drives, "--source-dir", self.folder / "none", "--destination-dir", "attic/", code=3, says="none")
+        self.refused("nokey", "--drive", image, *self.one_folder(), code=3, says="no key of drive SERIAL01")
+        self.add("big", b"")
+        os.truncate(self.source / "big", 1 << 30)
+        self.refused("large", *drives, *self.one_folder(), code=3, says="larger than the largest drive's room")
+        (self.source / "big").unlink()
+        for i in range(6):
+            os.truncate(self.add(f"part{i}", b""), 60 << 20)
+        self.refused("many", *drives, *self.one_folder(), code=3, says="more drives")
+        shutil.rmtree(self.source)
+        self.source.mkdir()
+        self.add("same\x01", "x")
+        self.refused("control", *drives, *self.one_folder(), code=3, says="control character")
+        (self.source / "same\x01").unlink()
+        a = self.add("a", "x")
+        self.refused("twice", *drives[:0], "--dataset", dataset(self.folder, f"{a},attic/a,,,,", f"{a},attic/a,,,,"),
+                     *drives, code=3, says="would become the same blob")
+        self.refused("files", "--dataset", dataset(self.folder, f"{a},share/a,file,,,"), *drives, code=3, says="Azure Files")
+        self.refused("sector", "--dataset", dataset(self.folder, f"{a},attic/a,PageBlob,,,"), *drives, code=3, says="512")
+        self.refused("letter", "--dataset", dataset(self.folder, f"{a},attic/a,,,,"), "--driveset",
+                     driveset(self.folder, pathlib.Path("K")), code=3, says="no drive letters")
+
+    def test_asks_before_formatting(self):
+        self.add("a", "x")
+        image, _ = self.first_drive()
+        subprocess.run(["mkntfs", "-Q", "-F", "-q", image], check=True, capture_output=True, timeout=60)
+        before = hashlib.sha256(image.read_bytes()).digest()
+        self.refused("ask", "--drive", image, "--format", *self.one_folder(), code=4, says="the device holds")
+        self.assertEqual(hashlib.sha256(image.read_bytes()).digest(), before)
+        self.start("yes", "--drive", image, "--format", "--yes", *self.one_folder())
+        self.check(image)
+
+    def test_a_session_has_one_end(self):
+        self.add("a", "x")
+        image, drives = self.first_drive()
+        self.start("once", *drives, *self.one_folder())
+        self.assertIn("was finished", self.start("once", *self.one_folder(), code=2).stderr)
+        self.assertIn("is finished", self.start("once", "--resume").stdout)  # a script may try twice
+        self.assertIn("was finished", self.start("once", "--abort", code=2).stderr)
+        self.assertIn("no unfinished session", self.start("never", "--resume", code=2).stderr)
+        self.assertIn("holds finished sessions", self.start("again", *drives, *self.one_folder(), code=3).stderr)
+        self.check(image)
+
+    # -- faults while it runs
+
+    def test_source_gone_or_changed(self):
+        for i in range(6):
+            self.add(f"f{i}", os.urandom(100_000))
+        image, drives = self.first_drive()
+        self.stop_early("faults", *drives, *self.one_folder())
+        (self.source / "f1").unlink()
+        (self.source / "f2").write_bytes(b"another content")
+        done = self.start("faults", "--resume", code=3)
+        self.assertIn("f1' was not copied", done.stderr)
+        self.assertIn("has changed since the session was planned", done.stderr)
+        self.assertIn("was not finished", self.start("other", *self.one_folder(), code=2).stderr)
+        self.start("faults", "--resume", "--leave-out")
+        self.check(image)
+        self.assertEqual(set(self.manifest(image)[0]), {"attic/f0", "attic/f3", "attic/f4", "attic/f5"})
+
+    def test_source_changes_while_it_is_copied(self):
+        path = self.add("growing", b"")
+        os.truncate(path, 96 << 20)
+        self.add("calm", "x")
+        image, drives = self.first_drive()
+        p = subprocess.Popen([PREP, "import", "--journal", self.journal, "--session", "grow", *map(str, drives),
+                              *map(str, self.one_folder())], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not (self.folder / "job.jrn.d" / "grow-0.done").exists() and p.poll() is None:
+            time.sleep(0.001)
+        with open(path, "ab") as f:
+            f.write(b"more")
+        errors = p.communicate(timeout=120)[1]
+        self.assertEqual(p.returncode, 3, errors)
+        self.assertRegex(errors, "growing' was not copied: it (has )?changed")
+        self.start("grow", "--resume", "--leave-out")
+        self.check(image)
+        self.assertEqual(set(self.manifest(image)[0]), {"attic/calm"})
+
+    def stop_early(self, session, *arguments, wait_for="plan"):
+        """Kills the run as soon as the plan is stored (or the first file copied): nothing has its checkpoint."""
+        p = subprocess.Popen([PREP, "import", "--journal", self.journal, "--session", session, "--quiet", *map(str, arguments)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        folder = self.folder / "job.jrn.d"
+        end = time.monotonic() + 60
+        while not list(folder.glob(f"{session}*.{wait_for}")) and p.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        p.kill()
+        errors = p.communicate()[1]
+        self.assertTrue((folder / f"{session}.plan").exists(), errors)
+
+    def test_drive_fails(self):
+        """A drive that takes nothing behind 40 MiB: one error that names it; afterwards the session goes on."""
+        for i in range(30):
+            self.add(f"f{i}", os.urandom(2_000_000))
+        image, drives = self.first_drive()
+        self.start("plain", *drives, "--source-file", self.add("zero", "x"), "--destination-blob", "attic/zero")
+        (self.source / "zero").unlink()
+        before = json.loads(prep("list", self.journal, "--json").stdout)
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (30 << 20, 30 << 20))
+        done = self.start("fails", *self.one_folder(), "--checkpoint", "8MiB", code=3, preexec_fn=limit)
+        self.assertIn("SERIAL01.img", done.stderr)
+        self.assertIn("cannot be written", done.stderr)
+        self.assertEqual(json.loads(prep("list", self.journal, "--json").stdout), before)
+        self.start("fails", "--resume")
+        self.check(image)
+        self.assertEqual(len(self.manifest(image)[0]), 31)
+
+    def test_another_drive(self):
+        self.add("a", "x")
+        image, drives = self.first_drive()
+        self.stop_early("swap", *drives, *self.one_folder())
+        image.rename(self.folder / "gone.img")
+        self.assertEqual(self.start("swap", "--resume", code=3).stdout.count("finished;"), 0)
+        (self.folder / "gone.img").rename(image)
+        self.start("swap", "--resume")
+        self.check(image)
+
+    def test_abort(self):
+        self.add("keep", os.urandom(50_000))
+        image, drives = self.first_drive()
+        self.start("keep", *drives, *self.one_folder())
+        for i in range(300):
+            self.add(f"more/{i}", os.urandom(5_000))
+        self.stop_early("away", *self.one_folder("attic/away/"), "--checkpoint", "100000", wait_for="done")
+        self.start("away", "--abort")
+        self.assertIn("is aborted", self.start("away", "--abort").stdout)
+        self.assertIn("was aborted", self.start("away", "--resume", code=2).stderr)
+
+        self.check(image)
+        self.assertEqual(set(self.manifest(image)[0]), {"attic/keep"})
+        self.start("away", *self.one_folder("attic/away/"))
+        self.check(image)
+        self.assertEqual(len(self.manifest(image)[0]), 302)
+
+    def test_secrets_stay(self):
+        self.add("a", "x")
+        image, drives = self.first_drive()
+        done = self.start("quiet", *drives, *self.one_folder(), "--json")
+        key = key_file(self.journal, "SERIAL01").read_text()
+        self.assertNotIn(key, done.stdout + done.stderr)
+        self.assertIn(key, self.journal.read_text())
+
+    # -- kill -9
+
+    def kill_at(self, session, seconds, *arguments):
+        """Starts or resumes, kills it after a while. True when it was over before."""
+        p = subprocess.Popen([PREP, "import", "--journal", self.journal, "--session", session, "--quiet", *map(str, arguments)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            errors = p.communicate(timeout=seconds)[1]
+            self.assertEqual(p.returncode, 0, errors)
+            return True
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.communicate()
+            return False
+
+    def test_kill(self):
+        dice = random.Random(SEED)
+        expected = {}
+        for i in range(700):
+            size = dice.choice((0, 1, 300, 513, 5_000, 70_000)) + i
+            self.add(f"d{i % 23}/f{i}", dice.randbytes(size))
+            expected[f"attic/d{i % 23}/f{i}"] = size
+        self.add("large", dice.randbytes(30_000_000))
+        expected["attic/large"] = 30_000_000
+        began = time.monotonic()
+        for number in range(KILLS):
+            for old in self.folder.glob("job*"):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            image, drives = self.first_drive(f"KILL{number:02}", 160)
+            whole = time.monotonic() - began if number == 1 else 0.9
+            kills, over = 0, False
+            while not over:
+                unfinished = (self.folder / "job.jrn.d").exists() and any((self.folder / "job.jrn.d").glob("kill.plan"))
+                arguments = ("--resume",) if unfinished else (*drives, *self.one_folder())
+                # The first run is whole: its time is the measure of the others.
+                patience = 60 if number == 0 or kills == 3 else dice.uniform(0.01, whole)
+                over = self.kill_at("kill", patience, *arguments, *(() if unfinished else ("--checkpoint", "3MB")))
+                kills += not over
+                if not over:
+                    self.assertNotEqual(prep("list", self.journal).returncode, 2) if self.journal.exists() else None
+            self.check(image)
+            blobs, _ = self.manifest(image)
+            self.assertEqual({name: said["length"] for name, said in blobs.items()}, expected, f"seed {SEED}, round {number}")
+            image.unlink()
+
+
+if __name__ == "__main__":
+    print(f"seed {SEED}", flush=True)
+    missing = [tool for tool in ("ntfscat", "ntfsfix", "ntfsinfo", "mkntfs") if not shutil.which(tool)]
+    if missing:
+        print("SKIP: cannot run here: programs are missing: " + ", ".join(missing))
+        sys.exit(77)
+    unittest.main()
