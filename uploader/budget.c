@@ -5,12 +5,15 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "base/source.h"
 #include "base/time.h"
+#include "uploader/pool.h"
 
 struct upl_budget {
         pthread_mutex_t lock; /* over all below; nothing is locked while it is held */
         pthread_cond_t changed;
         uint64_t total_bytes, taken_bytes, peak_bytes;
+        struct upl_pool pool;
         uint64_t next_turn, serving; /* tickets: who came first is served first */
         bool closed;
         uint64_t waiting[_UPL_WAIT_MAX];
@@ -57,6 +60,7 @@ struct upl_budget *upl_budget_free(struct upl_budget *b)
         if (!b)
                 return NULL;
         assert(b->taken_bytes == 0);
+        upl_pool_free_chain(upl_pool_trim(&b->pool, 0));
         (void)pthread_cond_destroy(&b->changed);
         (void)pthread_mutex_destroy(&b->lock);
         free(b);
@@ -83,18 +87,31 @@ static void wait_change(struct upl_budget *b, enum upl_wait w, bool begin)
                 b->waiting[w]--;
 }
 
+/* Nobody is told who does not wait: with small files that would be every call. */
+static void wake(struct upl_budget *b)
+{
+        if (b->waiting[UPL_WAIT_BUDGET] > 0)
+                (void)pthread_cond_broadcast(&b->changed);
+}
+
 static bool has_room(const struct upl_budget *b, uint64_t bytes)
 {
         return b->taken_bytes == 0 ||
                (b->taken_bytes <= b->total_bytes && bytes <= b->total_bytes - b->taken_bytes);
 }
 
-int upl_budget_take(struct upl_budget *b, uint64_t bytes)
+/* How much may lie in the pool beside what is taken. */
+static uint64_t room_for_pool(const struct upl_budget *b)
+{
+        return b->total_bytes - MIN(b->taken_bytes, b->total_bytes);
+}
+
+/* Called and left with the lock held. */
+static int take_locked(struct upl_budget *b, uint64_t bytes)
 {
         uint64_t turn;
         int r = 0;
 
-        (void)pthread_mutex_lock(&b->lock);
         turn = b->next_turn++;
         if (!b->closed && !(turn == b->serving && has_room(b, bytes))) {
                 wait_change(b, UPL_WAIT_BUDGET, true);
@@ -109,18 +126,72 @@ int upl_budget_take(struct upl_budget *b, uint64_t bytes)
                 b->peak_bytes = MAX(b->peak_bytes, b->taken_bytes);
                 b->serving++;
         }
-        (void)pthread_cond_broadcast(&b->changed);
-        (void)pthread_mutex_unlock(&b->lock);
+        wake(b);
         return r;
+}
+
+int upl_budget_take(struct upl_budget *b, uint64_t bytes)
+{
+        void *chain;
+        int r;
+
+        (void)pthread_mutex_lock(&b->lock);
+        r = take_locked(b, bytes);
+        chain = upl_pool_trim(&b->pool, room_for_pool(b));
+        (void)pthread_mutex_unlock(&b->lock);
+        upl_pool_free_chain(chain);
+        return r;
+}
+
+int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
+{
+        void *buffer = NULL, *chain;
+        int r;
+
+        (void)pthread_mutex_lock(&b->lock);
+        r = take_locked(b, bytes);
+        if (r == 0)
+                buffer = upl_pool_get(&b->pool, bytes);
+        chain = upl_pool_trim(&b->pool, room_for_pool(b));
+        (void)pthread_mutex_unlock(&b->lock);
+        upl_pool_free_chain(chain);
+        if (r == 0 && !buffer)
+                buffer = bth_io_buffer_new((size_t)upl_pool_size(bytes));
+        if (r == 0 && !buffer) {
+                upl_budget_give(b, bytes);
+                r = -ENOMEM;
+        }
+        if (r == 0)
+                *ret_buffer = buffer;
+        return r;
+}
+
+/* Called with the lock held. */
+static void give_locked(struct upl_budget *b, uint64_t bytes)
+{
+        assert(bytes <= b->taken_bytes);
+        b->taken_bytes -= bytes;
+        wake(b);
 }
 
 void upl_budget_give(struct upl_budget *b, uint64_t bytes)
 {
         (void)pthread_mutex_lock(&b->lock);
-        assert(bytes <= b->taken_bytes);
-        b->taken_bytes -= bytes;
-        (void)pthread_cond_broadcast(&b->changed);
+        give_locked(b, bytes);
         (void)pthread_mutex_unlock(&b->lock);
+}
+
+void upl_budget_give_buffer(struct upl_budget *b, uint64_t bytes, void *buffer)
+{
+        bool kept;
+
+        (void)pthread_mutex_lock(&b->lock);
+        give_locked(b, bytes);
+        kept = b->pool.cached_bytes + upl_pool_size(bytes) <= room_for_pool(b) &&
+               upl_pool_put(&b->pool, buffer, bytes);
+        (void)pthread_mutex_unlock(&b->lock);
+        if (!kept)
+                free(buffer);
 }
 
 void upl_budget_resize(struct upl_budget *b, uint64_t total_bytes)

@@ -33,6 +33,12 @@ DEFINE_CLEANUP(upl_budget_free, struct upl_budget *);
  * -ECANCELED once upl_budget_close() was called. Blocks. */
 int upl_budget_take(struct upl_budget *b, uint64_t bytes) _must_check_;
 void upl_budget_give(struct upl_budget *b, uint64_t bytes);
+/* The same with memory: a buffer of `bytes` aligned for I/O, not zeroed. Those given back are kept
+ * for the next, as long as kept and taken ones together stay within the total.
+ * Returns 0, -ECANCELED, -ENOMEM. Blocks. */
+int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer) _must_check_;
+/* `bytes` as it was taken. NULL is not allowed. */
+void upl_budget_give_buffer(struct upl_budget *b, uint64_t bytes, void *buffer);
 /* Changes the total while running; what is above it comes back as it is given. */
 void upl_budget_resize(struct upl_budget *b, uint64_t total_bytes);
 /* Ends all waiting, now and later. */

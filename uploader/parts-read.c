@@ -108,12 +108,11 @@ int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data)
 {
         uint64_t n = t->plan->parts[i].length_bytes;
         void *data;
-        int r = upl_budget_take(t->env->budget, n);
+        int r = upl_budget_take_buffer(t->env->budget, n, &data);
 
         if (r < 0)
                 return r;
-        data = bth_io_buffer_new((size_t)n);
-        r = data ? fill_part(t, i, data) : -ENOMEM;
+        r = fill_part(t, i, data);
         if (r < 0)
                 upl_part_unload(t, i, data);
         else
@@ -123,8 +122,7 @@ int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data)
 
 void upl_part_unload(struct upl_transfer *t, size_t i, void *data)
 {
-        free(data);
-        upl_budget_give(t->env->budget, t->plan->parts[i].length_bytes);
+        upl_budget_give_buffer(t->env->budget, t->plan->parts[i].length_bytes, data);
 }
 
 /* --- blocks too long to be held --- */
@@ -153,21 +151,20 @@ static int hash_slices(struct upl_transfer *t, size_t i, void *slice, struct cry
 int upl_part_learn_hash(struct upl_transfer *t, size_t i)
 {
         struct upl_part_state *p = &t->parts[i];
-        _cleanup_free_ void *slice = NULL;
         struct cry_md5 md5;
+        void *slice;
         int r;
 
         if (p->has_md5)
                 return 0;
         r = upl_part_check_end(t, i);
         if (r == 0)
-                r = upl_budget_take(t->env->budget, SLICE_BYTES);
+                r = upl_budget_take_buffer(t->env->budget, SLICE_BYTES, &slice);
         if (r < 0)
                 return r;
         cry_md5_init(&md5);
-        slice = bth_io_buffer_new((size_t)SLICE_BYTES);
-        r = slice ? hash_slices(t, i, slice, &md5) : -ENOMEM;
-        upl_budget_give(t->env->budget, SLICE_BYTES);
+        r = hash_slices(t, i, slice, &md5);
+        upl_budget_give_buffer(t->env->budget, SLICE_BYTES, slice);
         if (r < 0)
                 return r;
         cry_md5_finish(&md5, p->md5);

@@ -14,7 +14,7 @@
 struct upl_stream {
         struct upl_stream_options o; /* constant, as the three below */
         uint8_t md5[BTH_MD5_BYTES];
-        uint8_t *ring; /* of the thread, which frees it; a slice lies at its number modulo four; the
+        void *ring; /* of the thread, which frees it; a slice lies at its number modulo four; the
                           thread writes what is free */
         pthread_t thread;
 
@@ -32,7 +32,7 @@ struct upl_stream {
 
 static uint8_t *slot_of(const struct upl_stream *s, uint64_t at)
 {
-        return s->ring + at % UPL_STREAM_HELD_BYTES;
+        return (uint8_t *)s->ring + at % UPL_STREAM_HELD_BYTES;
 }
 
 /* --- the body, on the client's thread --- */
@@ -176,8 +176,7 @@ static void *stream_thread(void *userdata)
         }
         (void)pthread_mutex_unlock(&s->lock);
         /* Not left to who frees the stream: he may be waiting for this very memory. */
-        free(s->ring);
-        upl_budget_give(s->o.budget, UPL_STREAM_HELD_BYTES);
+        upl_budget_give_buffer(s->o.budget, UPL_STREAM_HELD_BYTES, s->ring);
         return NULL;
 }
 
@@ -227,16 +226,14 @@ int upl_stream_new(const struct upl_stream_options *options, struct upl_stream *
         s->o = *options;
         memcpy(s->md5, options->md5, BTH_MD5_BYTES);
         s->o.md5 = s->md5;
-        r = upl_budget_take(s->o.budget, UPL_STREAM_HELD_BYTES);
+        r = upl_budget_take_buffer(s->o.budget, UPL_STREAM_HELD_BYTES, &s->ring);
         if (r < 0) {
                 free(s);
                 return r;
         }
-        s->ring = bth_io_buffer_new((size_t)UPL_STREAM_HELD_BYTES);
-        r = s->ring ? start(s) : -ENOMEM;
+        r = start(s);
         if (r < 0) {
-                upl_budget_give(s->o.budget, UPL_STREAM_HELD_BYTES);
-                free(s->ring);
+                upl_budget_give_buffer(s->o.budget, UPL_STREAM_HELD_BYTES, s->ring);
                 free(s);
                 return r;
         }

@@ -12,6 +12,7 @@
 #include "uploader/budget.h"
 #include "uploader/concurrency.h"
 #include "uploader/limit.h"
+#include "uploader/pool.h"
 #include "uploader/retry.h"
 
 #define SEC BTH_USEC_PER_SEC
@@ -275,6 +276,36 @@ static void test_budget_is_kept_and_served_in_turn(void **state)
         upl_budget_give(b, 500);
 }
 
+static void test_buffers_are_used_again_within_the_total(void **state)
+{
+        struct upl_budget *b;
+        void *first, *second, *other;
+
+        assert_int_equal(upl_pool_size(1), 4096);
+        assert_int_equal(upl_pool_size(9000), 12288);
+        assert_int_equal(upl_pool_size((4 << 20) + 1), 5 << 20);
+        assert_int_equal(upl_budget_new(10 << 20, &b), 0);
+        assert_int_equal(upl_budget_take_buffer(b, 4 << 20, &first), 0);
+        memset(first, 1, 4 << 20);
+        upl_budget_give_buffer(b, 4 << 20, first);
+        assert_int_equal(upl_budget_take_buffer(b, 4 << 20, &second), 0);
+        assert_ptr_equal(first, second);
+        /* Another size is other memory; what is kept goes when there would be too much. */
+        assert_int_equal(upl_budget_take_buffer(b, 5 << 20, &other), 0);
+        assert_ptr_not_equal(other, second);
+        upl_budget_give_buffer(b, 4 << 20, second);
+        assert_int_equal(upl_budget_take(b, 3 << 20), 0);
+        upl_budget_give(b, 3 << 20);
+        for (uint64_t n = 1; n < (1 << 20); n = n * 3 / 2 + 1) {
+                assert_int_equal(upl_budget_take_buffer(b, n, &first), 0);
+                assert_int_equal((uintptr_t)first % 4096, 0);
+                memset(first, 2, n);
+                upl_budget_give_buffer(b, n, first);
+        }
+        upl_budget_give_buffer(b, 5 << 20, other);
+        (void)upl_budget_free(b);
+}
+
 static void test_waits_are_named(void **state)
 {
         for (enum upl_wait w = 0; w < _UPL_WAIT_MAX; w++)
@@ -297,6 +328,7 @@ int main(void)
                 cmocka_unit_test(test_bandwidth_cap_holds_and_changes),
                 cmocka_unit_test(test_idle_time_is_no_burst),
                 cmocka_unit_test(test_budget_is_kept_and_served_in_turn),
+                cmocka_unit_test(test_buffers_are_used_again_within_the_total),
                 cmocka_unit_test(test_waits_are_named),
         };
 
