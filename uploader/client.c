@@ -16,6 +16,7 @@
 #define DEFAULT_MAX_IN_FLIGHT   64u
 #define LONGEST_SLEEP_USEC      UINT64_C(500000)
 #define PROBE_USEC              UINT64_C(1000000)
+#define MISMATCHES_MAX          3u
 /* What a request counts beside its bytes when throughput is compared, so that many small files let
  * the limit grow as well. */
 #define UNITS_PER_REQUEST 65536u
@@ -42,8 +43,10 @@ struct upl_attempt {
         uint64_t due_usec;
         uint64_t generation; /* of the credential it was signed with */
         enum upl_wait wait;
-        bool waiting;       /* `wait` was begun; who is queued waits for those in flight */
-        atomic_bool resume; /* set by any thread: the body has bytes again */
+        bool waiting;               /* `wait` was begun; who is queued waits for those in flight */
+        unsigned n_mismatches;      /* the service found another hash than it was told */
+        char id[BTH_GUID_TEXT_MAX]; /* of this attempt; a service that echoes it echoes this one */
+        atomic_bool resume;         /* set by any thread: the body has bytes again */
 };
 
 struct list {
@@ -197,7 +200,7 @@ static int build_url(struct upl_attempt *a)
 static int build_headers(struct upl_attempt *a)
 {
         const struct upl_request *q = &a->call->request;
-        char date[BTH_TIME_TEXT_MAX], id_text[BTH_GUID_TEXT_MAX];
+        char date[BTH_TIME_TEXT_MAX];
         struct bth_guid id;
         int r = bth_guid_random(&id);
 
@@ -212,7 +215,7 @@ static int build_headers(struct upl_attempt *a)
                                     bth_time_http(bth_now_realtime_usec(), date));
         if (r == 0)
                 r = upl_headers_set(&a->headers, "x-ms-client-request-id",
-                                    bth_guid_to_string(&id, id_text));
+                                    bth_guid_to_string(&id, a->id));
         return r;
 }
 
@@ -348,6 +351,17 @@ static bool sleep_until_retry(struct upl_attempt *a, enum upl_failure failure, u
         return true;
 }
 
+/* An answer that was sent twice, by whoever is on the way, must not be taken for the next one's. */
+static void check_echo(struct upl_attempt *a)
+{
+        const char *echo = upl_headers_get(&a->x.answer, "x-ms-client-request-id");
+
+        if (a->x.result < 0 || !echo || strcmp(echo, a->id) == 0)
+                return;
+        a->x.result = -ECONNRESET;
+        (void)snprintf(a->x.cause, sizeof a->x.cause, "the answer belongs to another request");
+}
+
 static void on_exchange_done(struct upl_exchange *x)
 {
         struct upl_attempt *a = container_of(x, struct upl_attempt, x);
@@ -356,12 +370,17 @@ static void on_exchange_done(struct upl_exchange *x)
         enum upl_failure failure;
 
         chain_remove(&c->flying, a);
+        check_echo(a);
         read_error_code(a);
         failure = upl_failure_of(x->result, x->status, a->call->code);
         count_end(c, a, failure);
         judge_credential(c, a, failure, now);
         if (x->result < 0 || x->status >= 500)
                 a->call->sent_before = true;
+        /* A body that is damaged again and again is damaged in our memory. */
+        if (upl_failure_errno(x->result, x->status, a->call->code) == -EBADMSG &&
+            ++a->n_mismatches == MISMATCHES_MAX)
+                failure = UPL_FAILURE_PERMANENT;
         if (failure == UPL_FAILURE_THROTTLED)
                 upl_concurrency_throttled(&c->concurrency, now);
         if (failure == UPL_FAILURE_NONE)

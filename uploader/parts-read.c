@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "crypto/crc64.h"
 
 #define SLICE_BYTES (UINT64_C(4) << 20)
 
@@ -79,27 +80,52 @@ static void hash_part(struct upl_transfer *t, size_t i, const void *data,
         upl_wait_end(t->env->budget, UPL_WAIT_CPU);
 }
 
+struct upl_checksum upl_part_checksum(const struct upl_transfer *t, size_t i)
+{
+        const struct upl_part_state *p = &t->parts[i];
+
+        return (struct upl_checksum){ .md5 = p->has_md5 ? p->md5 : NULL,
+                                      .crc64 = !p->has_md5 && p->has_crc64 ? &p->crc64 : NULL };
+}
+
+/* Is the hash of what was read the right one, or the first one that is known of it? */
+static bool judge(struct upl_transfer *t, size_t i, const void *data)
+{
+        struct upl_part_state *p = &t->parts[i];
+        uint64_t n = t->plan->parts[i].length_bytes;
+        uint8_t md5[BTH_MD5_BYTES];
+
+        if (!p->has_md5 && t->plan->kind == UPL_PLAN_PAGES) {
+                uint64_t crc64 = cry_crc64(0, data, (size_t)n);
+                bool right = !p->has_crc64 || p->crc64 == crc64;
+
+                p->crc64 = crc64;
+                p->has_crc64 = true;
+                return right;
+        }
+        hash_part(t, i, data, md5);
+        if (p->has_md5)
+                return memcmp(md5, p->md5, BTH_MD5_BYTES) == 0;
+        memcpy(p->md5, md5, BTH_MD5_BYTES);
+        p->has_md5 = p->has_id = true;
+        (void)upl_plan_block_id(t->plan, md5, n, p->id);
+        return true;
+}
+
+/* Is the manifest's hash for the service alone to compare? */
+static bool leave_to_service(const struct upl_transfer *t, size_t i)
+{
+        return t->env->service_hash && t->plan->parts[i].has_md5 && !t->parts[i].recheck;
+}
+
 /* Reads and hashes; what does not fit is read once more, since memory and cables fail too. */
 static int fill_part(struct upl_transfer *t, size_t i, void *data)
 {
-        struct upl_part_state *p = &t->parts[i];
-        uint8_t md5[BTH_MD5_BYTES];
-        int r;
-
         for (int pass = 0; pass < 2; pass++) {
-                r = read_part(t, i, data);
-                if (r < 0)
+                int r = read_part(t, i, data);
+
+                if (r < 0 || leave_to_service(t, i) || judge(t, i, data))
                         return r;
-                hash_part(t, i, data, md5);
-                if (!p->has_md5) {
-                        memcpy(p->md5, md5, BTH_MD5_BYTES);
-                        p->has_md5 = p->has_id = true;
-                        (void)upl_plan_block_id(t->plan, md5, t->plan->parts[i].length_bytes,
-                                                p->id);
-                        return 0;
-                }
-                if (memcmp(md5, p->md5, BTH_MD5_BYTES) == 0)
-                        return 0;
         }
         return upl_part_read_fault(t, i, -EILSEQ);
 }
@@ -148,6 +174,50 @@ static int hash_slices(struct upl_transfer *t, size_t i, void *slice, struct cry
         return r;
 }
 
+/* One pass over a cut range: its hash, and the checksum of each piece. */
+static int hash_pieces(struct upl_transfer *t, size_t i, void *piece, uint8_t md5[BTH_MD5_BYTES])
+{
+        struct cry_md5 stream;
+
+        cry_md5_init(&stream);
+        for (size_t k = i; k < i + t->plan->parts[i].n_pieces; k++) {
+                uint64_t n = t->plan->parts[k].length_bytes;
+                int r = atomic_load(t->env->stop) ? -ECANCELED : read_part(t, k, piece);
+
+                if (r < 0)
+                        return r;
+                upl_hasher_update(t->env->hasher, &stream, piece, (size_t)n);
+                t->parts[k].crc64 = cry_crc64(0, piece, (size_t)n);
+                t->parts[k].has_crc64 = true;
+        }
+        cry_md5_finish(&stream, md5);
+        return 0;
+}
+
+int upl_part_check_range(struct upl_transfer *t, size_t i)
+{
+        const struct upl_part *first = &t->plan->parts[i];
+        uint8_t md5[BTH_MD5_BYTES];
+        void *piece;
+        int r = upl_budget_take_buffer(t->env->budget, UPL_PAGE_WRITE_BYTES, &piece);
+
+        if (r < 0)
+                return r;
+        for (int pass = 0; pass < 2; pass++) {
+                r = hash_pieces(t, i, piece, md5);
+                if (r == 0 && memcmp(md5, first->md5, BTH_MD5_BYTES) != 0)
+                        r = -EILSEQ;
+                if (r != -EILSEQ)
+                        break;
+        }
+        upl_budget_give_buffer(t->env->budget, UPL_PAGE_WRITE_BYTES, piece);
+        for (size_t k = i; r == -EILSEQ && k < i + first->n_pieces; k++) {
+                t->parts[k].bad = true;
+                r = upl_part_read_fault(t, k, r);
+        }
+        return r;
+}
+
 int upl_part_learn_hash(struct upl_transfer *t, size_t i)
 {
         struct upl_part_state *p = &t->parts[i];
@@ -184,6 +254,7 @@ int upl_part_stream(struct upl_transfer *t, size_t i, struct upl_stream **ret_st
                 .client = t->env->client,
                 .budget = t->env->budget,
                 .hasher = t->env->hasher,
+                .unchecked = leave_to_service(t, i),
         };
         int r = upl_part_check_end(t, i);
 
@@ -192,9 +263,15 @@ int upl_part_stream(struct upl_transfer *t, size_t i, struct upl_stream **ret_st
 
 /* --- reading back --- */
 
-/* One slice from the service into the hash. */
-static int read_back_slice(struct upl_transfer *t, uint64_t offset_bytes, uint64_t n,
-                           struct cry_md5 *md5)
+/* What a part is at the service: the MD5 and the CRC-64 of what came. */
+struct remote_sum {
+        struct cry_md5 md5;
+        uint64_t crc64;
+};
+
+/* One slice from the service into the sums. */
+static int read_back_slice(struct upl_transfer *t, uint64_t offset_bytes, uint64_t n, bool use_md5,
+                           struct remote_sum *sum)
 {
         struct upl_target target = { .container = t->container, .blob = t->intent.name };
         _cleanup_call_ struct upl_call call = { 0 };
@@ -207,29 +284,45 @@ static int read_back_slice(struct upl_transfer *t, uint64_t offset_bytes, uint64
         r = upl_client_call(t->env->client, &call, &t->result->error);
         if (r < 0)
                 return r;
-        if (call.content->length == n)
-                upl_hasher_update(t->env->hasher, md5, call.content->data, (size_t)n);
+        if (call.content->length != n)
+                return 0; /* then the sum is wrong */
+        if (use_md5)
+                upl_hasher_update(t->env->hasher, &sum->md5, call.content->data, (size_t)n);
+        else
+                sum->crc64 = cry_crc64(sum->crc64, call.content->data, (size_t)n);
+        return 0;
+}
+
+int upl_part_compare_remote(struct upl_transfer *t, size_t i, bool *ret_same)
+{
+        const struct upl_part *part = &t->plan->parts[i];
+        const struct upl_part_state *p = &t->parts[i];
+        struct remote_sum sum = { .crc64 = 0 };
+        uint8_t md5[BTH_MD5_BYTES];
+        int r = 0;
+
+        cry_md5_init(&sum.md5);
+        for (uint64_t at = 0; at < part->length_bytes && r == 0; at += SLICE_BYTES)
+                r = atomic_load(t->env->stop)
+                            ? -ECANCELED
+                            : read_back_slice(t, part->offset_bytes + at,
+                                              MIN(SLICE_BYTES, part->length_bytes - at), p->has_md5,
+                                              &sum);
+        if (r < 0)
+                return r;
+        cry_md5_finish(&sum.md5, md5);
+        *ret_same = p->has_md5 ? memcmp(md5, p->md5, BTH_MD5_BYTES) == 0
+                               : p->has_crc64 && sum.crc64 == p->crc64;
         return 0;
 }
 
 static int read_back(struct upl_transfer *t, size_t i)
 {
-        const struct upl_part *part = &t->plan->parts[i];
-        uint8_t found[BTH_MD5_BYTES];
-        struct cry_md5 md5;
-        int r = 0;
+        bool same = false;
+        int r = upl_part_compare_remote(t, i, &same);
 
-        cry_md5_init(&md5);
-        for (uint64_t at = 0; at < part->length_bytes && r == 0; at += SLICE_BYTES)
-                r = atomic_load(t->env->stop)
-                            ? -ECANCELED
-                            : read_back_slice(t, part->offset_bytes + at,
-                                              MIN(SLICE_BYTES, part->length_bytes - at), &md5);
-        if (r < 0)
+        if (r < 0 || same)
                 return r;
-        cry_md5_finish(&md5, found);
-        if (t->parts[i].has_md5 && memcmp(found, t->parts[i].md5, BTH_MD5_BYTES) == 0)
-                return 0;
         return part_fault(t, i, -EBADMSG, BTH_REASON_HASH_MISMATCH, BTH_RANGE_STATUS_CORRUPTED,
                           "what was read back is not what was sent");
 }

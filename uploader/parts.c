@@ -112,6 +112,16 @@ static int compare_ids(const void *a, const void *b)
         return strcmp(x->id, y->id);
 }
 
+/* The service takes only ids of one length for a blob, and we do not throw away what is not ours.
+ */
+static int foreign_blocks(struct upl_transfer *t, struct bth_error *error)
+{
+        bth_error_blob(error, t->item->blob->blob_path);
+        return bth_error_set(error, -EPROTO, BTH_REASON_FOREIGN_BLOCKS,
+                             "somebody else has left uncommitted blocks with ids of another length "
+                             "under this name");
+}
+
 static int fetch_remote(struct upl_transfer *t)
 {
         struct upl_target target = { .container = t->container, .blob = t->intent.name };
@@ -131,13 +141,8 @@ static int fetch_remote(struct upl_transfer *t)
         if (r < 0)
                 return r;
         for (size_t i = 0; i < t->remote.n; i++)
-                if (strlen(t->remote.items[i].id) != want) {
-                        bth_error_blob(&t->result->error, t->item->blob->blob_path);
-                        return bth_error_set(
-                                &t->result->error, -EPROTO, BTH_REASON_VALUE_INVALID,
-                                "somebody else has left uncommitted blocks with ids of another "
-                                "length under this name");
-                }
+                if (strlen(t->remote.items[i].id) != want)
+                        return foreign_blocks(t, &t->result->error);
         if (t->remote.n > 0)
                 qsort(t->remote.items, t->remote.n, sizeof *t->remote.items, compare_ids);
         return 0;
@@ -171,6 +176,13 @@ static bool is_zero(const uint8_t *data, uint64_t n)
         return n == 0 || (data[0] == 0 && memcmp(data, data + 1, (size_t)n - 1) == 0);
 }
 
+/* A new page blob is zero everywhere. */
+static bool need_not_be_written(const struct upl_transfer *t, size_t i, const void *data)
+{
+        return t->plan->kind == UPL_PLAN_PAGES && !t->parts[i].dirty &&
+               is_zero(data, t->plan->parts[i].length_bytes);
+}
+
 /* --- sending --- */
 
 static void mark_sent(struct upl_transfer *t, size_t i)
@@ -196,6 +208,11 @@ static void land_badly(struct upl_flight *f, int result)
 {
         struct upl_transfer *t = f->t;
 
+        /* Either the drive or our memory was wrong: once more from the drive, hashed here. */
+        if (result == -EBADMSG && !t->parts[f->part].recheck) {
+                t->parts[f->part].recheck = t->again = true;
+                return;
+        }
         t->result->ranges[f->part] = BTH_RANGE_STATUS_BLOB_REQUEST_FAILED;
         if (result == -ENOENT && strcmp(f->call.code, "ContainerNotFound") == 0)
                 t->container_missing = true;
@@ -203,7 +220,9 @@ static void land_badly(struct upl_flight *f, int result)
                 return;
         t->failed = result;
         t->failed_error = BTH_ERROR_INIT;
-        if (f->call.result < 0)
+        if (strcmp(f->call.code, "InvalidBlobOrBlock") == 0)
+                (void)foreign_blocks(t, &t->failed_error);
+        else if (f->call.result < 0)
                 (void)upl_call_explain(&f->call, &t->failed_error);
         else
                 (void)bth_error_set(&t->failed_error, result, BTH_REASON_HASH_MISMATCH,
@@ -216,7 +235,7 @@ static void on_landed(struct upl_call *call)
 {
         struct upl_flight *f = container_of(call, struct upl_flight, call);
         struct upl_transfer *t = f->t;
-        struct upl_checksum sum = { t->parts[f->part].md5, NULL };
+        struct upl_checksum sum = upl_part_checksum(t, f->part);
         int result = call->result;
 
         if (result == 0 && !upl_checksum_echoed(call->answer, sum))
@@ -297,7 +316,7 @@ static int harvest(struct upl_transfer *t)
 static int build(struct upl_transfer *t, size_t i, const void *data, struct upl_request *request)
 {
         const struct upl_part *part = &t->plan->parts[i];
-        struct upl_checksum sum = { t->parts[i].md5, NULL };
+        struct upl_checksum sum = upl_part_checksum(t, i);
         struct upl_target target = {
                 .container = t->container,
                 .blob = t->intent.name,
@@ -437,9 +456,8 @@ static int send_part(struct upl_transfer *t, size_t i)
         r = upl_part_load(t, i, &data);
         if (r < 0)
                 return r;
-        /* Of blocks that we cut, the id is known only now. A new page blob is zero everywhere. */
-        if (remote_has(t, i) ||
-            (t->plan->kind == UPL_PLAN_PAGES && is_zero(data, t->plan->parts[i].length_bytes))) {
+        /* Of blocks that we cut, the id is known only now. */
+        if (remote_has(t, i) || need_not_be_written(t, i, data)) {
                 upl_part_unload(t, i, data);
                 mark_sent(t, i);
                 return 0;
@@ -447,17 +465,25 @@ static int send_part(struct upl_transfer *t, size_t i)
         return launch(t, i, data, NULL);
 }
 
+/* The second round is for those that are to be read again; the first one for all. */
+static bool wanted_in_round(const struct upl_transfer *t, size_t i)
+{
+        return t->round == 0 || t->parts[i].recheck;
+}
+
 /* One part as it comes, unless it has arrived before or is the repetition of one. */
 static int take_part(struct upl_transfer *t, size_t i)
 {
         bool sent;
-        int r;
+        int r = 0;
 
         (void)pthread_mutex_lock(&t->lock);
         sent = t->parts[i].sent;
         (void)pthread_mutex_unlock(&t->lock);
-        if (sent)
-                return 0;
+        if (t->plan->parts[i].n_pieces > 0 && !t->parts[i].has_crc64)
+                r = note_part(t, upl_part_check_range(t, i));
+        if (r < 0 || sent || t->parts[i].bad || !wanted_in_round(t, i))
+                return r;
         if (t->parts[i].same_as != i)
                 return note_part(t, upl_part_check_end(t, i));
         r = atomic_load(t->env->stop) ? -ECANCELED : upl_transfer_keep_lease(t);
@@ -479,17 +505,34 @@ static void spread_to_repetitions(struct upl_transfer *t)
         }
 }
 
+/* What an earlier run, another station or a replaced blob's writer may have left. */
+static int find_remote(struct upl_transfer *t)
+{
+        bool ours;
+
+        if (t->plan->kind == UPL_PLAN_BLOCKS &&
+            (t->result->resumed || t->n_overwrites > 0 || t->env->begun_usec > 0))
+                return fetch_remote(t);
+        if (t->plan->kind == UPL_PLAN_PAGES && t->result->resumed)
+                return upl_pages_compare(t, &ours);
+        return 0;
+}
+
 int upl_parts_send(struct upl_transfer *t)
 {
         int r = 0, e;
 
         t->failed = t->part_failed = 0;
-        if (t->plan->kind == UPL_PLAN_BLOCKS && (t->result->resumed || t->n_overwrites > 0))
-                r = fetch_remote(t);
-        for (size_t i = 0; i < t->plan->n_parts && r == 0 && !has_failed(t); i++)
-                r = take_part(t, i);
-        e = wait_landed(t, true, 0);
-        r = r < 0 ? r : e;
+        r = find_remote(t);
+        for (t->round = 0; r == 0 && t->round < 2; t->round++) {
+                t->again = false;
+                for (size_t i = 0; i < t->plan->n_parts && r == 0 && !has_failed(t); i++)
+                        r = take_part(t, i);
+                e = wait_landed(t, true, 0);
+                r = r < 0 ? r : e;
+                if (!t->again)
+                        break;
+        }
         if (r == 0)
                 r = record_pages(t);
         spread_to_repetitions(t);

@@ -9,13 +9,19 @@
 #include "uploader/stream.h"
 #include "uploader/transfer.h"
 
-#define TRANSFER_SKIP 1 /* beside 0 and negative errnos: the blob is left as it is */
+/* Beside 0 and negative errnos: */
+#define TRANSFER_SKIP 1 /* the blob is left as it is */
+#define TRANSFER_OURS 2 /* another station has put it there */
 
 struct upl_part_state {
         char id[UPL_PLAN_ID_BYTES];
         uint8_t md5[BTH_MD5_BYTES]; /* the manifest's, or ours once it was read */
-        bool has_id, has_md5;
+        uint64_t crc64;             /* of a piece of a page range, which has no MD5 of its own */
+        bool has_id, has_md5, has_crc64;
         bool sent;      /* acknowledged under the present name */
+        bool recheck;   /* the service found another hash: read it again and hash it here */
+        bool dirty;     /* pages of other content are there: zeros are to be written too */
+        bool bad;       /* its range does not have the manifest's hash */
         size_t same_as; /* the first part with this content: itself, unless it is a repetition */
 };
 
@@ -46,6 +52,8 @@ struct upl_transfer {
         unsigned n_streams;              /* long blocks under way */
         int part_failed; /* the first fault of a part, which lets the others be tried */
         struct bth_error part_error;
+        unsigned round; /* 1: only parts that are read again */
+        bool again;     /* some parts are to be read and sent once more; under the lock in flight */
 
         bool has_lock;
         pthread_mutex_t lock; /* over all below, and parts[].sent, result->ranges,
@@ -76,6 +84,14 @@ void upl_part_unload(struct upl_transfer *t, size_t i, void *data);
 
 /* Is the part too long to be held whole? */
 bool upl_part_is_long(const struct upl_transfer *t, size_t i);
+/* Reads a whole page range that was cut, of which `i` is the first piece, and compares its hash;
+ * the pieces get their CRC-64. Returns 0; errors as above, -EILSEQ for every piece. */
+int upl_part_check_range(struct upl_transfer *t, size_t i) _must_check_;
+/* Is what the service has in place of a part the same? Returns 0; -ENOMEM, -ECANCELED, and as
+ * upl_failure_errno() says. */
+int upl_part_compare_remote(struct upl_transfer *t, size_t i, bool *ret_same) _must_check_;
+/* What the service is to compare the part's body with. */
+struct upl_checksum upl_part_checksum(const struct upl_transfer *t, size_t i);
 /* Reads a part only for its hash and id, where the manifest gives none. Returns 0; errors as above.
  */
 int upl_part_learn_hash(struct upl_transfer *t, size_t i) _must_check_;
@@ -91,5 +107,24 @@ int upl_part_read_fault(struct upl_transfer *t, size_t i, int r) _must_check_;
  * upl_failure_errno() says, -ENOMEM, -ECANCELED. */
 int upl_parts_read_back(struct upl_transfer *t) _must_check_;
 
+/* Compares a page blob that is there with what is to be there, by the hashes of its ranges: parts
+ * that are the same are marked as sent. *ret_ours: nothing is there that would not be ours. Returns
+ * 0, and errors as upl_parts_send(). */
+int upl_pages_compare(struct upl_transfer *t, bool *ret_ours) _must_check_;
+
+/* A request of this blob; the service's clock is learned from its answer. `built` is the builder's
+ * result. Returns as upl_client_call(), and -ECANCELED. */
+int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built) _must_check_;
+/* The blob under its picked name, with the lease where there is one. */
+struct upl_target upl_transfer_target(const struct upl_transfer *t);
+/* Did an earlier attempt of ours, under the stored intent, commit what is there now? Returns 0, and
+ * errors as upl_parts_send(). */
+int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours) _must_check_;
+/* Picks the name and the condition and stores the intent. Returns 0, TRANSFER_SKIP, TRANSFER_OURS,
+ * and errors as upl_parts_send(). */
+int upl_transfer_decide(struct upl_transfer *t) _must_check_;
+/* Takes the lease of a blob that is to be replaced. Returns 0, and as upl_failure_errno() says. */
+int upl_transfer_lease(struct upl_transfer *t) _must_check_;
+void upl_transfer_release(struct upl_transfer *t);
 /* Renews the lease when it is time. Returns 0, and as upl_failure_errno() says. */
 int upl_transfer_keep_lease(struct upl_transfer *t) _must_check_;

@@ -180,8 +180,12 @@ static int plan_pages(struct upl_plan *p, const struct med_manifest_blob *blob,
                         part->offset_bytes = from->offset_bytes + done;
                         part->length_bytes = MIN(UPL_PAGE_WRITE_BYTES, from->length_bytes - done);
                         part->has_md5 = part->length_bytes == from->length_bytes;
-                        if (part->has_md5)
+                        if (done == 0)
                                 memcpy(part->md5, from->md5, BTH_MD5_BYTES);
+                        if (done == 0 && !part->has_md5)
+                                part->n_pieces =
+                                        (uint32_t)((from->length_bytes - 1) / UPL_PAGE_WRITE_BYTES +
+                                                   1);
                 }
         }
         p->kind = UPL_PLAN_PAGES;

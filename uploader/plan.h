@@ -37,6 +37,9 @@ struct upl_part {
         uint64_t length_bytes;
         bool has_md5; /* known before it is read */
         uint8_t md5[BTH_MD5_BYTES];
+        /* Of the first piece of a page range that was cut: how many there are; else 0. Then `md5`
+         * is that of the whole range, although has_md5 is not set. */
+        uint32_t n_pieces;
 };
 
 struct upl_plan {
@@ -48,9 +51,9 @@ struct upl_plan {
 };
 
 /* Plans one blob. `kind`, `ranges` and ids come from the manifest, which was validated; what could
- * harm is checked again here. Page ranges longer than 4 MiB are cut and then have no hash of their
- * own. Returns 0; -EINVAL for ranges that overlap, leave gaps (blocks), are no pages, or lie
- * outside; -EFBIG for more than 50,000 blocks or a block over UPL_BLOCK_MAX_BYTES; -ENOMEM. */
+ * harm is checked again here. Page ranges longer than 4 MiB are cut; their hash stands with the
+ * first piece. Returns 0; -EINVAL for ranges that overlap, leave gaps (blocks), are no pages, or
+ * lie outside; -EFBIG for more than 50,000 blocks or a block over UPL_BLOCK_MAX_BYTES; -ENOMEM. */
 int upl_plan_new(const struct med_manifest_blob *blob, struct upl_plan **ret_plan,
                  struct bth_error *error) _must_check_;
 struct upl_plan *upl_plan_free(struct upl_plan *p); /* NULL is fine; returns NULL */

@@ -40,6 +40,7 @@ struct entry {
 
 struct upl_state {
         int fd;
+        uint8_t identity[UPL_STATE_IDENTITY_BYTES];
         pthread_mutex_t lock; /* over all below; nothing is locked while it is held */
         pthread_cond_t flushed;
         uint64_t size_bytes;    /* written */
@@ -465,6 +466,7 @@ int upl_state_open(int folder_fd, const char *name,
         bth_error_at(error, name, 0, BTH_ERROR_NO_OFFSET);
         if (!s)
                 return -ENOMEM;
+        memcpy(s->identity, identity, sizeof s->identity);
         s->n_buckets = BUCKETS_FIRST;
         s->buckets = calloc(s->n_buckets, sizeof(struct entry *));
         s->fd = openat(folder_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -513,6 +515,11 @@ struct upl_state *upl_state_free(struct upl_state *s)
         (void)bth_close(s->fd);
         free(s);
         return NULL;
+}
+
+const uint8_t *upl_state_identity(const struct upl_state *s)
+{
+        return s->identity;
 }
 
 /* Appends one record, with the lock held. */

@@ -29,6 +29,9 @@ int upl_state_open(int folder_fd, const char *name,
 struct upl_state *upl_state_free(struct upl_state *s); /* does not flush; NULL is fine */
 DEFINE_CLEANUP(upl_state_free, struct upl_state *);
 
+/* The identity it was opened with, UPL_STATE_IDENTITY_BYTES; borrowed. */
+const uint8_t *upl_state_identity(const struct upl_state *s);
+
 /* What is decided for a blob before anything of it is sent. */
 struct upl_intent {
         char *name;             /* in its container; after rename another one than the manifest's */

@@ -108,7 +108,7 @@ static int fill_slot(struct upl_stream *s, struct cry_md5 *md5, uint64_t at, uin
         upl_wait_begin(s->o.budget, UPL_WAIT_DISK);
         r = bth_source_read(s->o.content, s->o.offset_bytes + at, slot_of(s, at), (size_t)n);
         upl_wait_end(s->o.budget, UPL_WAIT_DISK);
-        if (r < 0)
+        if (r < 0 || s->o.unchecked)
                 return r;
         upl_wait_begin(s->o.budget, UPL_WAIT_CPU);
         upl_hasher_update(s->o.hasher, md5, slot_of(s, at), (size_t)n);
@@ -120,6 +120,8 @@ static bool hash_is_right(const struct upl_stream *s, const struct cry_md5 *md5)
 {
         uint8_t found[BTH_MD5_BYTES];
 
+        if (s->o.unchecked)
+                return true;
         cry_md5_finish(md5, found);
         return memcmp(found, s->md5, BTH_MD5_BYTES) == 0;
 }

@@ -26,6 +26,7 @@ struct upl_stream_options {
         uint64_t offset_bytes;
         uint64_t length_bytes; /* at least 1 */
         const uint8_t *md5;    /* 16 bytes; copied */
+        bool unchecked; /* no hash here: the service compares its own with what it was told */
         struct upl_client *client;
         struct upl_budget *budget;
         struct upl_hasher *hasher;

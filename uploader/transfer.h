@@ -36,6 +36,13 @@ struct upl_transfer_env {
         struct upl_hasher *hasher;
         const atomic_bool *stop; /* set: no new request; running ones end by upl_client_stop() */
         bool readback;           /* download and hash again before a blob is called done */
+        bool service_hash; /* no local hash where the service compares the manifest's with it */
+        bool guess_content_type;    /* by the blob's name, where nothing else gives one */
+        const char *only_container; /* blobs of others are refused; NULL: any */
+        /* When this drive was first begun, by the service's clock, perhaps on another station: what
+         * was put there since and equals ours is ours. 0: by this record only. */
+        uint64_t begun_usec;
+        unsigned lease_seconds;          /* 15 to 60; 0: 60 */
         atomic_llong service_clock_usec; /* what the service's clock is ahead of ours; set by us */
 };
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A worker without a drive: the engine over blobs made up from numbers, for transfer-live.py, which
  * makes faults, kills it and starts it again.
- *   transfer-live FOLDER COUNT [readback | faulty | long | long-faulty]
+ *   transfer-live FOLDER COUNT [readback | faulty | long | long-faulty | pages | pages-faulty]
  *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
- *   BERTH_REPORT_USEC: reports on standard error that often; BERTH_CAP: bytes a second, and after
- *   the first report with anything sent BERTH_CAP_THEN. The credential file is read again when due.
- * Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and bytes. */
+ *   BERTH_VERIFY=service, BERTH_BEGUN_USEC, BERTH_LEASE_SEC, BERTH_ONLY: of the transfers'
+ * environment BERTH_REPORT_USEC: reports on standard error that often; BERTH_CAP: bytes a second,
+ * and after the first report with anything sent BERTH_CAP_THEN. The credential file is read again
+ * when due. Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and
+ * bytes. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -27,6 +29,9 @@
  * has eight short ones, of two contents. */
 #define LONG_BYTES (UINT64_C(17) << 20)
 static bool long_blobs;
+/* Page blobs of 10 MiB with a range of 9 MiB and one of 1 MiB. */
+static bool long_pages;
+#define LONG_PAGES_BYTES (UINT64_C(10) << 20)
 
 static uint64_t step_of(uint64_t i)
 {
@@ -36,6 +41,8 @@ static uint64_t step_of(uint64_t i)
 /* What kind blob number i is; transfer-live.py has the same rules. */
 static uint64_t length_of(uint64_t i)
 {
+        if (long_pages)
+                return LONG_PAGES_BYTES;
         if (long_blobs)
                 return step_of(i) * (i % 3 == 0 ? 4 : i % 3 == 1 ? 1 : 8);
         return i % 7 == 0 ? 0 : i % 5 == 0 ? BLOCK_BYTES * 6 + i : i % 11 == 0 ? 512 * 300 : i * 37;
@@ -43,8 +50,15 @@ static uint64_t length_of(uint64_t i)
 
 static bool is_page(uint64_t i)
 {
-        return !long_blobs && i % 7 != 0 && i % 5 != 0 && i % 11 == 0;
+        return long_pages || (!long_blobs && i % 7 != 0 && i % 5 != 0 && i % 11 == 0);
 }
+
+static struct med_metadata_item metadata_items[] = { { (char *)"origin", (char *)"a drive" } };
+static const struct med_metadata metadata = { metadata_items, 1 };
+static const struct med_properties properties = {
+        .values = { [MED_PROPERTY_CONTENT_TYPE] = (char *)"text/x-live",
+                    [MED_PROPERTY_CACHE_CONTROL] = (char *)"no-store" },
+};
 
 struct made {
         struct med_manifest_blob blob;
@@ -104,7 +118,10 @@ static struct made *make(uint64_t i)
                 .kind = is_page(i) ? MED_MANIFEST_PAGE : MED_MANIFEST_BLOCK,
                 .ranges = m->ranges,
         };
-        add_ranges(m, is_page(i) ? 4096 * 4 : long_blobs ? step_of(i) : BLOCK_BYTES);
+        add_ranges(m, long_pages   ? UINT64_C(9) << 20
+                      : is_page(i) ? 4096 * 4
+                      : long_blobs ? step_of(i)
+                                   : BLOCK_BYTES);
         if (bth_source_new_memory(m->data, (size_t)n, &m->source) < 0)
                 abort();
         return m;
@@ -132,6 +149,10 @@ static int faulty_read(struct bth_source *source, uint64_t offset_bytes, void *b
         unsigned before = atomic_fetch_add(&f->reads, 1);
         uint64_t i = f->made->blob.index;
         bool wrong = i == 13 || (i == 11 && before == 0);
+
+        /* Of long pages: 0 a bit that reads wrong once, 1 one that always does. */
+        if (long_pages)
+                wrong = offset_bytes == 4 << 20 && (i == 1 || (i == 0 && before < 4));
 
         if (long_blobs) {
                 wrong = i == 1 || (i == 0 && before == 5);
@@ -188,6 +209,10 @@ static int on_next(void *userdata, struct upl_transfer_item *ret_item, void **re
                 m->source = make_faulty(m);
         }
         *ret_item = (struct upl_transfer_item){ .blob = &m->blob, .content = m->source };
+        if (m->blob.index % 4 == 2) {
+                ret_item->metadata = &metadata;
+                ret_item->properties = &properties;
+        }
         *ret_cookie = m;
         return 1;
 }
@@ -315,6 +340,11 @@ int main(int argc, char **argv)
         (void)sigaddset(&set, SIGUSR1);
         (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
         env.stop = &stop;
+        env.service_hash = bth_streq(getenv("BERTH_VERIFY"), "service");
+        env.begun_usec = number_of("BERTH_BEGUN_USEC");
+        env.lease_seconds = (unsigned)number_of("BERTH_LEASE_SEC");
+        env.only_container = getenv("BERTH_ONLY");
+        long_pages = argc > 3 && bth_starts_with(argv[3], "pages");
         env.readback = argc > 3 && strcmp(argv[3], "readback") == 0;
         run.faulty = argc > 3 && bth_ends_with(argv[3], "faulty");
         long_blobs = argc > 3 && bth_starts_with(argv[3], "long");

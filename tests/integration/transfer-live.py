@@ -166,10 +166,11 @@ def refusals(program) -> None:
         check(server, 12, False)
 
 
-def drive_faults(program) -> None:
-    print("--- a drive with a bad sector, wrong bits and a short file; then the same drive, healed")
+def drive_faults(program, verify: str = "local") -> None:
+    print(f"--- a drive with a bad sector, wrong bits and a short file; then healed; verify = {verify}")
     with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, server.port, server, folder)
+        worker.environment["BERTH_VERIFY"] = verify
         code, lines, err = worker.run(18, "faulty")
         found = {int(line[0]): line[1] for line in lines}
         bad = {10: "IOFailed", 13: "CompletedWithErrors", 16: "CompletedWithErrors"}
@@ -189,6 +190,153 @@ def drive_faults(program) -> None:
         sent = int(err.split(" sent ")[1].split()[0])
         assert sent == BLOCK + length_of(13) + length_of(16), f"sent {sent} bytes"
         check(server, 18, False)
+
+
+def drive_faults_seen_by_the_service(program) -> None:
+    drive_faults(program, "service")
+
+
+def another_station(program) -> None:
+    print("--- killed, and on at a station that has no record of it")
+    count = 120
+    with Azurite() as server, FaultProxy(server.port) as proxy:
+        server.client(SEED_OLD, str(count))
+        # What was there before is older than the drive, by more than clocks may differ.
+        time.sleep(7)
+        begun, sent = str(int(time.time() * 1e6)), []
+        for stop_after in (90, 150, None, None):
+            with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+                worker = Worker(program, proxy.port, server, folder)
+                worker.environment["BERTH_BEGUN_USEC"] = begun
+                running, at = worker.start(count), len(proxy.seen)
+                while stop_after and len(proxy.seen) - at < stop_after and running.poll() is None:
+                    time.sleep(0.001)
+                if stop_after:
+                    running.kill()
+                out, err = running.communicate(timeout=120)
+                if not stop_after:
+                    print(err.strip().splitlines()[-1])
+                    assert running.returncode == 0 and len(out.splitlines()) == count, err
+                    sent.append(int(err.split(" sent ")[1].split()[0]))
+                    check(server, count, True)
+        whole = sum(length_of(i) for i in range(count))
+        assert sent[0] < whole * 3 / 4 and sent[1] == 0, (sent, whole)
+        # Without knowing that it was begun elsewhere, dispositions hold: the test could fail.
+        with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+            assert Worker(program, server.port, server, folder).run(4)[0] == 0
+        names = server.client(READ_ALL).keys()
+        assert "dir/blob-3 (2).bin" in names and "dir/blob-4 (2).bin" not in names, names
+
+
+def leases(program) -> None:
+    print("--- a blob that is replaced is leased meanwhile, and the lease is kept")
+    look = """
+        const blob = service.getContainerClient('moved').getBlobClient('dir/blob-5.bin');
+        const p = await blob.getProperties();
+        let refused = '';
+        try { await blob.setMetadata({ a: 'b' }); } catch (e) { refused = e.code || e.details.errorCode; }
+        return { state: p.leaseState, refused };"""
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, "6")
+        worker = Worker(program, proxy.port, server, folder)
+        # Of the six only blob 5 is long; at 25,000 bytes a second it takes ten seconds.
+        worker.environment.update(BERTH_LEASE_SEC="15", BERTH_CAP="25000")
+        running = worker.start(6)
+        while not any("comp=block&" in line for line in proxy.seen):
+            time.sleep(0.01)
+        during = server.client(look)
+        out, err = running.communicate(timeout=120)
+        assert running.returncode == 0, err
+        assert during == {"state": "leased", "refused": "LeaseIdMissing"}, during
+        # Acquired, renewed every five seconds, released.
+        leased = [line for line in proxy.seen if "blob-5.bin?comp=lease" in line]
+        assert len(leased) >= 4, leased
+        assert server.client(look) == {"state": "available", "refused": ""}
+        assert "5 Completed Overwritten moved" not in out and "5 Completed Overwritten dir/blob-5.bin" in out, out
+
+
+def what_is_in_the_way(program) -> None:
+    print("--- foreign blocks, another container, properties that are not ours, answers of another request")
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, "0")
+        server.client("""await service.getContainerClient('moved').getBlockBlobClient('dir/blob-5.bin')
+                         .stageBlock(Buffer.from('block-000001').toString('base64'), 'abc', 3); return null;""")
+        proxy.add("header", match="^HEAD .*blob-10[.]bin", headers={"Cache-Control": "max-age=1"}, times=-1)
+        proxy.add("header", match="^PUT .*blob-6[.]bin", headers={"x-ms-client-request-id": "another"})
+        worker = Worker(program, proxy.port, server, folder)
+        code, lines, err = worker.run(11)
+        found = {int(line[0]): line[1] for line in lines}
+        assert code == 1
+        assert found == {i: "BlobRequestFailed" if i in (5, 10) else "Completed" for i in range(11)}, found
+        assert "uncommitted blocks with ids of another length" in err, err
+        assert "another value of Cache-Control than was sent" in err, err
+        assert " retries 1 " in err and proxy.hits["header"] >= 2, proxy.hits
+        p = server.client("""const p = await service.getContainerClient('moved').getBlobClient('dir/blob-6.bin')
+                             .getProperties(); return [p.contentType, p.cacheControl, p.metadata];""")
+        assert p == ["text/x-live", "no-store", {"origin": "a drive"}], p
+        server.client("""await service.getContainerClient('moved').getBlockBlobClient('dir/blob-5.bin')
+                         .upload('x', 1); await service.getContainerClient('moved')
+                         .getBlobClient('dir/blob-5.bin').delete(); return null;""")
+        proxy.rules.clear()
+        assert worker.run(11)[0] == 0
+        check(server, 11, False)
+    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        worker = Worker(program, server.port, server, folder)
+        worker.environment["BERTH_ONLY"] = "other"
+        code, lines, err = worker.run(3)
+        assert code == 1 and [line[1] for line in lines] == ["BlobRequestForbidden"] * 3, lines
+        assert "ContainerSas is for the container 'other', not for 'moved'" in err, err
+
+
+def page_ranges(program) -> None:
+    print("--- page ranges longer than a request: their hash, what differs, CRC-64")
+    pages = [hashlib.md5(pages_content_of(i)).hexdigest() for i in range(3)]
+
+    def is_right(server) -> bool:
+        found = server.client(READ_ALL)
+        return [found.get(f"dir/blob-{i}.bin", {}).get("hash") for i in range(3)] == pages
+
+    with Azurite() as server, FaultProxy(server.port) as proxy:
+        with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+            worker = Worker(program, proxy.port, server, folder)
+            code, lines, err = worker.run(3, "pages-faulty")
+            assert code == 1 and {line[0]: line[1] for line in lines} == {
+                "0": "Completed", "1": "CompletedWithErrors", "2": "Completed"}, lines
+            assert all(f"range 1 {k} Corrupted" in err for k in range(3)) and "range 1 3" not in err, err
+            at = len(proxy.seen)
+            assert worker.run(3, "pages")[0] == 0 and is_right(server)
+            assert sum("blob-1.bin?comp=page" in line and line.startswith("PUT") for line in proxy.seen[at:]) == 3
+    with Azurite() as server, FaultProxy(server.port) as proxy:
+        # Killed in the middle, and on without a record: ranges are compared, only what is missing is sent.
+        begun = str(int(time.time() * 1e6))
+        for n in (4, None):
+            with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+                worker = Worker(program, proxy.port, server, folder)
+                worker.environment["BERTH_BEGUN_USEC"] = begun
+                running, at = worker.start(3, "pages"), len(proxy.seen)
+
+                def n_written() -> int:
+                    return sum("comp=page" in line and line.startswith("PUT") for line in proxy.seen[at:])
+
+                while n and n_written() < n and running.poll() is None:
+                    time.sleep(0.001)
+                if n:
+                    running.kill()
+                out, err = running.communicate(timeout=60)
+        print(err.strip().splitlines()[-1])
+        assert running.returncode == 0 and is_right(server), err
+        assert "(2)" not in out and n_written() <= 12 - 3, (n_written(), out)
+
+
+def pages_content_of(i: int) -> bytes:
+    n, period = 10 << 20, 251 * 256
+    plain = bytes((k * 7 + k // 251 + i * 13) & 255 for k in range(period))
+    data = bytearray((plain * (n // period + 1))[:n])
+    for k in range(4096, n, 3 * 4096):
+        data[k:k + 4096] = bytes(len(data[k:k + 4096]))
+    return bytes(data)
 
 
 def long_content_of(i: int) -> bytes:
@@ -355,8 +503,9 @@ def main() -> None:
     program, soak = sys.argv[1], "--soak" in sys.argv
     only = [a for a in sys.argv[2:] if not a.startswith("--")]
     try:
-        for part in (clean_run, dispositions, refusals, drive_faults, long_blocks, credentials,
-                     bandwidth_cap):
+        for part in (clean_run, dispositions, refusals, drive_faults, drive_faults_seen_by_the_service,
+                     long_blocks, credentials, bandwidth_cap, another_station, leases, what_is_in_the_way,
+                     page_ranges):
             if not only or part.__name__ in only:
                 part(program)
         if not only or "faults_and_kills" in only:

@@ -15,6 +15,7 @@ A rule fits when `match` is found in "METHOD target", is passed over `skip` time
     status     `status` with `code` and `headers`, without asking the server
     flip       a bit of the request's body flips on its way
     twice      the server gets the request twice; its second answer goes back
+    header     the answer comes with other `headers`
 Each is a fault of the network or an answer the service documents and the emulator cannot give.
 """
 import asyncio
@@ -118,6 +119,8 @@ class FaultProxy:
             writer.write((answer_head + answer[:cut]) if answer else answer_head[:len(answer_head) // 2])
             await writer.drain()
             return False
+        if do == "header":
+            answer_head = with_headers(answer_head, rule.headers)
         writer.write(answer_head + answer)
         await writer.drain()
         return True
@@ -126,6 +129,13 @@ class FaultProxy:
 def length_of(head: bytes) -> int:
     found = re.search(rb"\r\ncontent-length: *(\d+)\r\n", head, re.IGNORECASE)
     return int(found.group(1)) if found else 0
+
+
+def with_headers(head: bytes, headers: dict) -> bytes:
+    lines = [line for line in head[:-4].split(b"\r\n")
+             if line.split(b":")[0].decode("latin-1").lower() not in {name.lower() for name in headers}]
+    lines += [f"{name}: {value}".encode() for name, value in headers.items()]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 async def read_answer(reader, no_body: bool) -> tuple[bytes, bytes]:

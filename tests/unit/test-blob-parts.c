@@ -10,6 +10,7 @@
 
 #include "uploader/auth.h"
 #include "uploader/blob.h"
+#include "uploader/content-type.h"
 
 static void expect_name(const char *name, const char *wire)
 {
@@ -182,6 +183,19 @@ static void test_block_list_body_has_its_own_md5(void **state)
         upl_request_clear(&q);
 }
 
+static void test_content_types_are_guessed_by_extension(void **state)
+{
+        assert_string_equal(upl_content_type_of("a/b.JPG"), "image/jpeg");
+        assert_string_equal(upl_content_type_of("x.tar.gz"), "application/gzip");
+        assert_string_equal(upl_content_type_of("7.7z"), "application/x-7z-compressed");
+        assert_string_equal(upl_content_type_of("z.zst"), "application/zstd");
+        assert_null(upl_content_type_of("plain"));
+        assert_null(upl_content_type_of("v1.txt/readme"));
+        assert_null(upl_content_type_of("dir/.json"));
+        assert_null(upl_content_type_of("a.unknown"));
+        assert_null(upl_content_type_of("a."));
+}
+
 static void test_error_codes(void **state)
 {
         static const struct {
@@ -344,6 +358,7 @@ int main(void)
                 cmocka_unit_test(test_shared_key_covers_length_and_standard_headers),
                 cmocka_unit_test(test_credentials),
                 cmocka_unit_test(test_block_list_body_has_its_own_md5),
+                cmocka_unit_test(test_content_types_are_guessed_by_extension),
                 cmocka_unit_test(test_error_codes),
                 cmocka_unit_test(test_block_lists_are_read),
                 cmocka_unit_test(test_page_ranges_are_read),

@@ -160,6 +160,7 @@ struct world {
         struct upl_credential *credential;
         struct upl_client *client;
         uint8_t md5[BTH_MD5_BYTES];
+        bool unchecked;
 };
 
 static int setup(void **state)
@@ -211,12 +212,18 @@ static int teardown(void **state)
 /* Sends the content as one body. Returns the call's result; *ret_fault says what failed of ours. */
 static int send_it(struct world *w, int *ret_fault)
 {
-        struct upl_stream_options o = { &w->drive.source, 1000,      LENGTH,   w->md5,
-                                        w->client,        w->budget, w->hasher };
+        struct upl_stream_options o = { .content = &w->drive.source,
+                                        .offset_bytes = 1000,
+                                        .length_bytes = LENGTH,
+                                        .md5 = w->md5,
+                                        .client = w->client,
+                                        .budget = w->budget,
+                                        .hasher = w->hasher };
         _cleanup_call_ struct upl_call call = { 0 };
         struct upl_stream *s;
         int r;
 
+        o.unchecked = w->unchecked;
         assert_int_equal(upl_request_init(&call.request, UPL_METHOD_PUT, "c", "b"), 0);
         assert_int_equal(upl_stream_new(&o, &s), 0);
         upl_stream_attach(s, &call);
@@ -287,6 +294,19 @@ static void test_a_wrong_bit_is_read_again_and_never_ends_a_body(void **state)
         assert_int_equal(peak(w), UPL_STREAM_HELD_BYTES);
 }
 
+static void test_unchecked_the_service_is_the_judge(void **state)
+{
+        struct world *w = *state;
+        int fault;
+
+        w->unchecked = true;
+        w->drive.wrong_at_bytes = 5 * SLICE + 77;
+        w->drive.wrongs = 1;
+        assert_int_equal(send_it(w, &fault), 0);
+        assert_int_equal(w->taker.n_attempts, 1);
+        assert_memory_not_equal(w->taker.whole_md5, w->md5, sizeof w->md5);
+}
+
 static void test_a_bad_sector_ends_it(void **state)
 {
         struct world *w = *state;
@@ -306,8 +326,13 @@ static void test_a_bad_sector_ends_it(void **state)
 static void test_a_range_outside_is_refused(void **state)
 {
         struct world *w = *state;
-        struct upl_stream_options o = { &w->drive.source, 1001,      LENGTH,   w->md5,
-                                        w->client,        w->budget, w->hasher };
+        struct upl_stream_options o = { .content = &w->drive.source,
+                                        .offset_bytes = 1001,
+                                        .length_bytes = LENGTH,
+                                        .md5 = w->md5,
+                                        .client = w->client,
+                                        .budget = w->budget,
+                                        .hasher = w->hasher };
         struct upl_stream *s = NULL;
 
         assert_int_equal(upl_stream_new(&o, &s), -EINVAL);
@@ -324,6 +349,8 @@ int main(void)
                                                 setup, teardown),
                 cmocka_unit_test_setup_teardown(
                         test_a_wrong_bit_is_read_again_and_never_ends_a_body, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unchecked_the_service_is_the_judge, setup,
+                                                teardown),
                 cmocka_unit_test_setup_teardown(test_a_bad_sector_ends_it, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_range_outside_is_refused, setup, teardown),
         };

@@ -170,6 +170,10 @@ static void test_pages_are_cut_to_what_a_request_takes(void **state)
         assert_int_equal(p->n_parts, 4);
         assert_true(p->parts[0].has_md5);
         assert_false(p->parts[1].has_md5);
+        assert_int_equal(p->parts[0].n_pieces, 0);
+        assert_int_equal(p->parts[1].n_pieces, 3);
+        assert_int_equal(p->parts[1].md5[0], 8);
+        assert_int_equal(p->parts[2].n_pieces, 0);
         assert_int_equal(p->parts[3].offset_bytes, 9 * MIB);
         assert_int_equal(p->parts[3].length_bytes, 1 * MIB);
         (void)upl_plan_free(p);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* transfer-decide - under which name a blob goes, whether what is there is ours, and its lease.
+ * See transfer.h and parts.h. */
+#include "uploader/parts.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/guid.h"
+#include "base/le.h"
+#include "base/time.h"
+#include "media/naming.h"
+
+#define LEASE_SECONDS 60u
+/* Last-Modified has whole seconds, and the measured clock is off by the answer's way. */
+#define CLOCK_TOLERANCE_USEC (5 * BTH_USEC_PER_SEC)
+
+static uint64_t http_time_usec(const char *text)
+{
+        struct tm tm = { 0 };
+        const char *end = text ? strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm) : NULL;
+        time_t t = end && !*end ? timegm(&tm) : 0;
+
+        return t > 0 ? (uint64_t)t * BTH_USEC_PER_SEC : 0;
+}
+
+/* What the service's clock says now, as far as its answers told. */
+static uint64_t service_now(struct upl_transfer_env *env)
+{
+        return (uint64_t)((long long)bth_now_realtime_usec() +
+                          atomic_load(&env->service_clock_usec));
+}
+
+int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built)
+{
+        uint64_t date;
+        int r;
+
+        if (built < 0)
+                return built;
+        if (atomic_load(t->env->stop))
+                return -ECANCELED;
+        r = upl_client_call(t->env->client, call, &t->result->error);
+        date = r == -ENOMEM || r == -ECANCELED
+                       ? 0
+                       : http_time_usec(upl_headers_get(call->answer, "Date"));
+        if (date > 0)
+                atomic_store(&t->env->service_clock_usec,
+                             (long long)date - (long long)bth_now_realtime_usec());
+        return r;
+}
+
+struct upl_target upl_transfer_target(const struct upl_transfer *t)
+{
+        return (struct upl_target){
+                .container = t->container,
+                .blob = t->intent.name,
+                .lease_id = t->leased ? t->intent.lease_id : NULL,
+        };
+}
+
+/* --- is what is there ours? --- */
+
+/* Blocks that we cut have their ids from their content, which is read for that: once, and only when
+ * all else fits. What cannot be read is told when it is to be sent. */
+static int learn_hash(struct upl_transfer *t, size_t i)
+{
+        int r = upl_part_learn_hash(t, i);
+
+        if (r != -EIO && r != -ENODATA)
+                return r;
+        t->drive_failed = false;
+        bth_error_clear(&t->result->error);
+        return 0;
+}
+
+static int has_the_id(struct upl_transfer *t, size_t i, const char *id, bool *ret_same)
+{
+        int r = learn_hash(t, i);
+
+        *ret_same = r == 0 && t->parts[i].has_id && strcmp(id, t->parts[i].id) == 0;
+        return r;
+}
+
+static int same_blocks(struct upl_transfer *t, bool *ret_same)
+{
+        struct upl_target target = upl_transfer_target(t);
+        _cleanup_call_ struct upl_call call = { 0 };
+        struct upl_remote_blocks blocks;
+        int r;
+
+        r = upl_transfer_call(t, &call, upl_get_block_list(&call.request, &target, true, false));
+        if (r < 0)
+                return r;
+        r = upl_answer_blocks(call.content->data, call.content->length, &blocks, &t->result->error);
+        if (r < 0)
+                return r;
+        *ret_same = blocks.n == t->plan->n_parts;
+        for (size_t i = 0; i < blocks.n && *ret_same; i++)
+                *ret_same = blocks.items[i].length_bytes == t->plan->parts[i].length_bytes;
+        for (size_t i = 0; i < blocks.n && *ret_same && r == 0; i++)
+                r = has_the_id(t, i, blocks.items[i].id, ret_same);
+        upl_remote_blocks_clear(&blocks);
+        return r;
+}
+
+static int same_whole(struct upl_transfer *t, const struct upl_blob_look *look, bool *ret_same)
+{
+        int r;
+
+        *ret_same = t->plan->n_parts == 0;
+        if (*ret_same || !look->has_md5)
+                return 0;
+        r = learn_hash(t, 0);
+        *ret_same = r == 0 && t->parts[0].has_md5 &&
+                    memcmp(look->md5, t->parts[0].md5, BTH_MD5_BYTES) == 0;
+        return r;
+}
+
+int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours)
+{
+        struct upl_target target = { .container = t->container, .blob = t->intent.name };
+        _cleanup_call_ struct upl_call call = { 0 };
+        struct upl_blob_look look;
+        const char *type = t->plan->kind == UPL_PLAN_PAGES ? "PageBlob" : "BlockBlob";
+        uint64_t modified;
+        int r;
+
+        *ret_ours = false;
+        r = upl_transfer_call(t, &call, upl_get_properties(&call.request, &target));
+        if (r == -ENOENT)
+                return 0;
+        if (r == 0)
+                r = upl_blob_look(call.answer, &look);
+        if (r < 0)
+                return r;
+        modified = http_time_usec(look.last_modified);
+        if (look.length_bytes != t->plan->length_bytes || !bth_streq(look.type, type) ||
+            bth_streq(look.etag, t->intent.etag) ||
+            modified + CLOCK_TOLERANCE_USEC < t->intent.realtime_usec)
+                return 0;
+        if (t->plan->kind == UPL_PLAN_BLOCKS)
+                r = same_blocks(t, ret_ours);
+        else if (t->plan->kind == UPL_PLAN_PUT_BLOB)
+                r = same_whole(t, &look, ret_ours);
+        else if (t->env->begun_usec > 0 && !t->decided)
+                r = upl_pages_compare(t, ret_ours);
+        else
+                *ret_ours = true;
+        if (r == 0 && *ret_ours) {
+                free(t->etag);
+                t->etag = strdup(look.etag);
+                if (!t->etag)
+                        r = -ENOMEM;
+        }
+        return r;
+}
+
+/* --- which name, under which condition --- */
+
+/* Looks at a name: 0 and its ETag when a blob is there, -ENOENT when none is. */
+static int look_at(struct upl_transfer *t, const char *name, char **ret_etag)
+{
+        struct upl_target target = { .container = t->container, .blob = name };
+        _cleanup_call_ struct upl_call call = { 0 };
+        struct upl_blob_look look;
+        int r = upl_transfer_call(t, &call, upl_get_properties(&call.request, &target));
+
+        if (r == 0)
+                r = upl_blob_look(call.answer, &look);
+        if (r < 0)
+                return r;
+        *ret_etag = strdup(look.etag);
+        return *ret_etag ? 0 : -ENOMEM;
+}
+
+/* Has another station, of whose decisions nothing is recorded here, put this blob there? Then its
+ * decision is ours. */
+static int is_from_before(struct upl_transfer *t, const char *name, bool *ret_ours)
+{
+        int r;
+
+        *ret_ours = false;
+        if (t->env->begun_usec == 0)
+                return 0;
+        upl_intent_clear(&t->intent);
+        t->intent.name = strdup(name);
+        t->intent.realtime_usec = t->env->begun_usec;
+        r = t->intent.name ? upl_transfer_is_ours(t, ret_ours) : -ENOMEM;
+        return r;
+}
+
+/* The first free name of "name", "name (2)", … from t->n_renames on, or the one that another
+ * station has used. Returns 0, TRANSFER_OURS, or a negative errno. */
+static int pick_free_name(struct upl_transfer *t, char **ret_name)
+{
+        for (; t->n_renames < UPL_RENAMES_MAX; t->n_renames++) {
+                char *name = NULL, *etag = NULL;
+                bool ours = false;
+                int r;
+
+                if (t->n_renames == 0) {
+                        name = strdup(t->name);
+                        r = name ? 0 : -ENOMEM;
+                } else
+                        r = med_rename(t->name, t->n_renames + 1, &name);
+                if (r == 0)
+                        r = look_at(t, name, &etag);
+                free(etag);
+                if (r == 0)
+                        r = is_from_before(t, name, &ours);
+                if (r == -ENOENT || (r == 0 && ours)) {
+                        *ret_name = name;
+                        return r == 0 ? TRANSFER_OURS : 0;
+                }
+                free(name);
+                if (r < 0)
+                        return r;
+        }
+        return -ENAMETOOLONG;
+}
+
+/* The lease's id tells drive and blob, so that after a crash another station, which knows nothing
+ * of the lease, takes the same one and need not wait for its end. */
+static int give_lease_id(struct upl_transfer *t, struct upl_intent *intent)
+{
+        uint8_t known[UPL_STATE_IDENTITY_BYTES + 8], hash[BTH_SHA256_BYTES];
+        char text[BTH_GUID_TEXT_MAX];
+        struct bth_guid guid;
+        int r;
+
+        memcpy(known, upl_state_identity(t->env->state), UPL_STATE_IDENTITY_BYTES);
+        bth_store_le64(known + UPL_STATE_IDENTITY_BYTES, t->item->blob->index);
+        r = bth_digest_of(BTH_DIGEST_SHA256, known, sizeof known, hash);
+        if (r < 0)
+                return r;
+        memcpy(guid.b, hash, sizeof guid.b);
+        intent->lease_id = strdup(bth_guid_to_string(&guid, text));
+        return intent->lease_id ? 0 : -ENOMEM;
+}
+
+int upl_transfer_decide(struct upl_transfer *t)
+{
+        struct upl_intent intent = { 0 };
+        int r = 0;
+
+        /* A small blob is sent once under If-None-Match, which tells as much as looking before. */
+        if (t->plan->kind == UPL_PLAN_PUT_BLOB && !t->looked)
+                intent.name = strdup(t->name);
+        else if (t->disposition == BTH_DISPOSITION_RENAME)
+                r = pick_free_name(t, &intent.name);
+        else {
+                bool ours = false;
+
+                intent.name = strdup(t->name);
+                r = look_at(t, t->name, &intent.etag);
+                if (r == 0)
+                        r = is_from_before(t, t->name, &ours);
+                if (r == 0 && ours)
+                        r = TRANSFER_OURS;
+                else if (r == 0 && t->disposition == BTH_DISPOSITION_NO_OVERWRITE)
+                        r = TRANSFER_SKIP;
+                else if (r == 0)
+                        r = give_lease_id(t, &intent);
+                else if (r == -ENOENT)
+                        r = 0;
+        }
+        if (r >= 0 && !intent.name)
+                r = -ENOMEM;
+        intent.realtime_usec = t->env->begun_usec ? t->env->begun_usec : service_now(t->env);
+        if (r == TRANSFER_OURS) {
+                /* Whether it replaced another one is not known any more. */
+                free(intent.etag);
+                intent.etag = NULL;
+        }
+        if (r == 0 || r == TRANSFER_OURS) {
+                int e = upl_state_intend(t->env->state, t->item->blob->index, &intent);
+
+                r = e < 0 ? e : r;
+        }
+        if (r < 0 || r == TRANSFER_SKIP) {
+                upl_intent_clear(&intent);
+                return r;
+        }
+        upl_intent_clear(&t->intent);
+        t->intent = intent;
+        t->decided = true;
+        bth_error_clear(&t->result->error);
+        if (r == TRANSFER_OURS)
+                return r;
+        /* Blocks belong to a name, and are gone once somebody else commits under it. */
+        for (size_t i = 0; i < t->plan->n_parts; i++)
+                t->parts[i].sent = t->parts[i].dirty = false;
+        t->pages_made = false;
+        return 0;
+}
+
+static unsigned lease_seconds(const struct upl_transfer *t)
+{
+        return t->env->lease_seconds ? t->env->lease_seconds : LEASE_SECONDS;
+}
+
+int upl_transfer_lease(struct upl_transfer *t)
+{
+        struct upl_target target = { .container = t->container, .blob = t->intent.name };
+        _cleanup_call_ struct upl_call call = { 0 };
+        int r;
+
+        if (!t->intent.lease_id)
+                return 0;
+        r = upl_transfer_call(
+                t, &call,
+                upl_lease_acquire(&call.request, &target, t->intent.lease_id, lease_seconds(t)));
+        t->leased = r == 0;
+        t->leased_usec = bth_now_monotonic_usec();
+        /* It went between looking and leasing: the commit's condition says so. */
+        return r == -ENOENT ? 0 : r;
+}
+
+int upl_transfer_keep_lease(struct upl_transfer *t)
+{
+        struct upl_target target = upl_transfer_target(t);
+        _cleanup_call_ struct upl_call call = { 0 };
+
+        if (!t->leased ||
+            bth_now_monotonic_usec() - t->leased_usec < lease_seconds(t) * BTH_USEC_PER_SEC / 3)
+                return 0;
+        t->leased_usec = bth_now_monotonic_usec();
+        return upl_transfer_call(t, &call, upl_lease_renew(&call.request, &target));
+}
+
+void upl_transfer_release(struct upl_transfer *t)
+{
+        struct upl_target target = upl_transfer_target(t);
+        _cleanup_call_ struct upl_call call = { 0 };
+        struct bth_error kept = t->result->error;
+
+        if (!t->leased)
+                return;
+        /* A lease that cannot be released ends by itself within a minute. */
+        if (upl_transfer_call(t, &call, upl_lease_release(&call.request, &target)) < 0)
+                bth_debug("the lease of a replaced blob could not be released, ignoring");
+        t->result->error = kept;
+        t->leased = false;
+}
