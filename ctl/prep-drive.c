@@ -4,86 +4,28 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/io.h"
 #include "base/str.h"
+#include "hal/identity.h"
 
 #define INDEX_MAX_BYTES  ((size_t)4 << 30)
-#define SERIAL_MAX_BYTES 256u
-#define VPD_HEADER_BYTES 4u /* of SCSI's page 80: type, page, length */
 #define HASH_PIECE_BYTES ((size_t)1 << 20)
 
 /* ---- serial number ---- */
 
-/* Keeps what can be seen, as the service does with the serial numbers of its jobs. */
-static int keep_visible(const char *text, size_t n, char **ret_serial)
-{
-        char *serial = malloc(n + 1);
-        size_t k = 0;
-
-        if (!serial)
-                return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                if ((unsigned char)text[i] > ' ')
-                        serial[k++] = text[i];
-        serial[k] = '\0';
-        if (k == 0) {
-                free(serial);
-                return -ENODATA;
-        }
-        *ret_serial = serial;
-        return 0;
-}
-
-static int serial_of_device(const struct stat *st, char **ret_serial)
-{
-        static const struct {
-                const char *name;
-                size_t skip;
-        } places[] = {
-                { "device/serial", 0 },                  /* NVMe */
-                { "device/vpd_pg80", VPD_HEADER_BYTES }, /* SCSI, and SATA through it */
-                { "serial", 0 },                         /* virtio */
-                { "../device/serial", 0 },               /* the same of a partition's drive */
-                { "../device/vpd_pg80", VPD_HEADER_BYTES },
-                { "../serial", 0 },
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-                _cleanup_free_ char *text = NULL;
-                char path[96];
-                size_t n;
-
-                (void)snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%s", major(st->st_rdev),
-                               minor(st->st_rdev), places[i].name);
-                if (bth_read_file(path, SERIAL_MAX_BYTES, &text, &n) == 0 && n > places[i].skip &&
-                    keep_visible(text + places[i].skip, n - places[i].skip, ret_serial) == 0)
-                        return 0;
-        }
-        return -ENODATA;
-}
-
 int ctl_drive_serial(const char *path, char **ret_serial, struct bth_error *error)
 {
-        const char *slash = strrchr(path, '/');
-        const char *name = slash ? slash + 1 : path;
-        const char *dot = strrchr(name, '.');
-        struct stat st;
-        int r = stat(path, &st) < 0 ? -errno : 0;
+        struct hal_identity id;
+        int r = hal_identity_of_path(NULL, path, &id, error);
 
-        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
         if (r < 0)
-                return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE,
-                                     "it cannot be opened: %s", bth_strerror(r));
-        r = S_ISBLK(st.st_mode)
-                    ? serial_of_device(&st, ret_serial)
-                    : keep_visible(name, dot && dot > name ? (size_t)(dot - name) : strlen(name),
-                                   ret_serial);
-        return r < 0 ? bth_error_set(error, r, BTH_REASON_VALUE_MISSING,
-                                     "the drive tells no serial number")
-                     : 0;
+                return r;
+        if (id.fault != HAL_IDENTITY_FAULT_NONE)
+                return bth_error_set(error, -ENODATA, BTH_REASON_VALUE_MISSING,
+                                     "the drive tells no serial number");
+        *ret_serial = strdup(id.serial);
+        return *ret_serial ? 0 : -ENOMEM;
 }
 
 /* ---- opening ---- */

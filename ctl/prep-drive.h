@@ -29,7 +29,7 @@ DEFINE_CLEANUP(ctl_drive_close, struct ctl_drive *);
 
 /* The serial number that journal and manifest know the drive by: what a block device says, or the
  * name of an image file without its folder and its last extension. malloc()ed, blanks removed.
- * Returns 0; -ENODATA when the device has none; -errno of stat(2); -ENOMEM. */
+ * Returns 0; -ENODATA when the device has none; the errors of hal_identity_of_path(); -ENOMEM. */
 int ctl_drive_serial(const char *path, char **ret_serial, struct bth_error *error) _must_check_;
 
 /* Opens a file of the drive by its path. Free with bth_source_free(&f->source).
