@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "ctl/cli.h"
+#include "ctl/completion.h"
 
 #define OPTIONS_MAX 48
 
@@ -80,6 +81,16 @@ static int take_option(const struct ctl_context *c, const struct ctl_option *opt
         return complain(c, "unknown option", argv[i]);
 }
 
+/* Returns 1, as if help had been asked for: the verb ends. */
+static int describe(json_t *list, const struct ctl_option *options, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                (void)json_array_append_new(
+                        list, json_pack("{s:s, s:s*, s:s}", "name", options[i].name, "argument",
+                                        options[i].argument, "help", options[i].help));
+        return 1;
+}
+
 int ctl_parse_options(struct ctl_context *c, const struct ctl_option *options, size_t n_options,
                       int argc, char **argv, int n_positional_min, int n_positional_max,
                       char ***ret_words, int *ret_n_words)
@@ -102,6 +113,8 @@ int ctl_parse_options(struct ctl_context *c, const struct ctl_option *options, s
                 all[n++] = options[i];
         for (size_t i = 0; i < ARRAY_SIZE(common); i++)
                 all[n++] = common[i];
+        if (c->describe)
+                return describe(c->describe, all, n);
         for (int i = 1; i < argc;) {
                 int used;
 
@@ -139,6 +152,7 @@ static void print_program_help(const char *program, const struct ctl_verb *const
         printf("Usage: %s VERB [ARGUMENTS] [OPTIONS]\n\nVerbs:\n", program);
         for (size_t i = 0; i < n; i++)
                 printf("  %-16s %s\n", verbs[i]->name, verbs[i]->summary);
+        printf("  %-16s %s\n", "completion SHELL", "Prints the completion of bash or zsh.");
         printf("\n'%s VERB --help' tells more. Exit codes: 0 done, 1 checked and found wanting, "
                "2 not understood, 3 failed, 4 refused.\n",
                program);
@@ -168,6 +182,8 @@ int ctl_main(const char *program, const struct ctl_verb *const *verbs, size_t n_
                 print_program_help(program, verbs, n_verbs);
                 return argc > 1 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
         }
+        if (strcmp(name, "completion") == 0)
+                return (int)ctl_completion(program, verbs, n_verbs, argc == 3 ? argv[2] : NULL);
         if (strcmp(name, "--version") == 0) {
                 printf("%s %s\n", program, BERTH_VERSION);
                 return CTL_EXIT_OK;

@@ -20,11 +20,12 @@ enum ctl_exit {
 struct ctl_context {
         const char *program;
         const struct ctl_verb *verb;
-        bool json;      /* one JSON object on stdout, nothing else there */
-        bool dry_run;   /* say what would be done, do nothing */
-        bool quiet;     /* no progress */
-        bool yes;       /* answers questions before destroying data */
-        json_t *report; /* object; printed at the end with --json */
+        bool json;        /* one JSON object on stdout, nothing else there */
+        bool dry_run;     /* say what would be done, do nothing */
+        bool quiet;       /* no progress */
+        bool yes;         /* answers questions before destroying data */
+        json_t *report;   /* object; printed at the end with --json */
+        json_t *describe; /* array: ctl_parse_options() adds the options to it and does no more */
 };
 
 /* One option of a verb; the common ones (--json, --dry-run, --quiet, --yes, --help) are added to
@@ -52,6 +53,7 @@ struct ctl_verb {
 
 /* Parses options anywhere on the line ("--" ends them), in place.
  *   n_positional_min, _max  how many words may remain
+ * Every verb calls this before it does anything.
  * Returns 0 and the words; 1 when --help was answered (exit with CTL_EXIT_OK); -EINVAL after the
  * complaint was printed (exit with CTL_EXIT_USAGE). Secrets are never options: they come from
  * files. */
@@ -59,8 +61,8 @@ int ctl_parse_options(struct ctl_context *c, const struct ctl_option *options, s
                       int argc, char **argv, int n_positional_min, int n_positional_max,
                       char ***ret_words, int *ret_n_words) _must_check_;
 
-/* Finds the verb and runs it; prints the report; also --help, --version, and "complete" for the
- * shell. Returns the exit code of the process. */
+/* Finds the verb and runs it; prints the report; also --help, --version, and "completion SHELL"
+ * (ctl/completion.h). Returns the exit code of the process. */
 int ctl_main(const char *program, const struct ctl_verb *const *verbs, size_t n_verbs, int argc,
              char **argv);
 
