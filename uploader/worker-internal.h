@@ -16,6 +16,10 @@
 #include "uploader/worker-sidecar.h"
 
 #define UPL_WORKER_STALL_SEC 1800u
+#define UPL_WORKER_MEMORY_BYTES                                                                 \
+        (UINT64_C(96) << 20)                       /* the budget, unless the order says another \
+                                                    */
+#define UPL_WORKER_INDEX_BYTES (UINT64_C(4) << 30) /* at most, for the list of files */
 #define UPL_WORKER_STOP_USEC                                                \
         (4 * UINT64_C(1000000)) /* then the process ends, whatever holds it \
                                  */
@@ -72,6 +76,11 @@ struct upl_worker {
 /* What the manifest is read with. */
 void upl_worker_manifest_options(const struct upl_worker *w, const struct med_findings *findings,
                                  struct med_manifest_options *ret_options);
+
+/* Enters the sandbox that the order needs, and reports the level. Returns 0, as
+ * upl_sandbox_enter().
+ */
+int upl_worker_sandbox(struct upl_worker *w) _must_check_;
 
 /* Starts and ends the thread that listens. Returns 0, -errno of eventfd(2), signalfd(2) and
  * pthread_create(3). */

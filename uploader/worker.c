@@ -16,8 +16,6 @@
 #include "media/naming.h"
 #include "uploader/worker-internal.h"
 
-#define INDEX_MAX_BYTES     ((size_t)4 << 30)
-#define MEMORY_BYTES        (UINT64_C(96) << 20)
 #define FINDINGS_EACH       5u
 #define CONNECT_TO_MAX      16u
 #define STALL_TIMEOUT_SEC   60u
@@ -201,7 +199,7 @@ static int open_client(struct upl_worker *w)
 
 static int open_network(struct upl_worker *w)
 {
-        uint64_t memory = w->order.memory_bytes ? w->order.memory_bytes : MEMORY_BYTES;
+        uint64_t memory = w->order.memory_bytes ? w->order.memory_bytes : UPL_WORKER_MEMORY_BYTES;
         int r = upl_limit_new(w->order.bandwidth_bytes_per_sec, &w->limit);
 
         if (r == 0)
@@ -249,7 +247,7 @@ static int list_files(struct upl_worker *w)
         int r;
 
         enter(w, BTH_ACTIVITY_SCANNING);
-        r = med_ntfs_scan(w->drive->ntfs, INDEX_MAX_BYTES, &w->index, &w->error);
+        r = med_ntfs_scan(w->drive->ntfs, (size_t)UPL_WORKER_INDEX_BYTES, &w->index, &w->error);
         if (r < 0)
                 return fail(w, BTH_DRIVE_STATUS_DISK_OPERATION_FAILED, r);
         if (med_ntfs_index_damaged(w->index) > 0) {
@@ -533,14 +531,6 @@ static enum bth_run_end run(struct upl_worker *w)
         return end;
 }
 
-static void report_sandbox(struct upl_worker *w)
-{
-        struct bth_message m = { .type = BTH_MESSAGE_SANDBOX };
-
-        m.sandbox.sentence = (char *)(uintptr_t) "no sandbox";
-        upl_link_send(w->link, &m);
-}
-
 static int receive_order(struct upl_worker *w)
 {
         _cleanup_(bth_frame_freep) struct bth_frame *f = NULL;
@@ -582,7 +572,7 @@ static int begin(struct upl_worker *w)
 
         if (r == 0) {
                 bth_error_clear(&w->error); /* it names files that were opened */
-                report_sandbox(w);
+                r = upl_worker_sandbox(w);
         }
         if (r == 0)
                 r = open_network(w);

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Azurite, Missing, free_port  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 from manifest import MIB, blob, block_list, manifest, md5_hex, page_list, sidecar  # noqa: E402
-from worker import BANDWIDTH, CREDENTIAL, PROGRESS, STOP, Worker  # noqa: E402
+from worker import BANDWIDTH, CREDENTIAL, PROGRESS, SANDBOX, STOP, Worker  # noqa: E402
 
 DRIVE_ID = "QX7TESTDRV01"
 READ_ALL = """
@@ -182,6 +183,11 @@ def everything(stage: Stage) -> None:
     assert (result["blobs"], result["completed"], result["failed"]) == (14, 14, 0), result
     assert worker.activities[:4] == ["unlocking", "scanning", "reading-manifest", "transferring"], worker.activities
     assert worker.outcomes["all/old0.bin"]["name"] == "old0 (2).bin"
+    [level] = worker.of(SANDBOX)
+    assert level["no_new_privileges"] and level["no_dumps"] and level["system_calls"] and level["limits"], level
+    assert bool(level["files"]) == (level["landlock_abi"] >= 1), level
+    assert bool(level["connections"]) == (level["landlock_abi"] >= 4), level
+    print(level["sentence"])
     check_everything(stage, drive)
     check_logs(stage, drive, worker)
     before = stage.blobs("all")
@@ -304,7 +310,7 @@ def failing_drives(stage: Stage) -> None:
     at = find_on_disk(drive, files["f2.bin"])
     fault = ["env", f"LD_PRELOAD={stage.preload}", f"BERTH_DRIVE_BYTES={drive.image.stat().st_size}",
              f"BERTH_DRIVE_FROM={at + 5 * MIB}", f"BERTH_DRIVE_TO={at + 5 * MIB + 512}"]
-    if "clang_rt" not in os.environ.get("LD_PRELOAD", "") and not os.environ.get("BERTH_NO_PRELOAD"):
+    if not sanitized():  # sanitizers take the place of what is preloaded
         worker = stage.run(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=eio"], no_uring=True)
         assert worker.result["copy_status"] == "CompletedWithErrors" and worker.result["failed"] == 1, worker.result
         outcome = worker.outcomes["failing/f2.bin"]
@@ -396,6 +402,10 @@ def secrets_of(stage: Stage, drive: Drive) -> list:
     return [stage.server.key.encode(), drive.key]
 
 
+def sanitized() -> bool:
+    return "address" in os.environ.get("BERTH_SANITIZE", "")
+
+
 def renewals(stage: Stage) -> None:
     print("--- a refused credential pauses the drive until a new one comes; the cap changes meanwhile", flush=True)
     files, entries = copy_drive(12, 900000, "renewed")
@@ -415,6 +425,11 @@ def renewals(stage: Stage) -> None:
                 continue
             assert not any(secret in text for secret in secrets_of(stage, drive)), file
         proxy.rules.clear()
+        status = (process / "status").read_text()
+        assert "\nNoNewPrivs:\t1\n" in status and "\nSeccomp:\t2\n" in status, status
+        limits = (process / "limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits), limits
+        assert not re.search(r"Max data size +unlimited|Max cpu time +unlimited", limits) or sanitized(), limits
         worker.send(CREDENTIAL, (1, stage.server.key.encode()))
         worker.until(lambda w: "paused-credentials" not in w.activities[-1:])
         worker.until(lambda w: w.of(PROGRESS) and w.of(PROGRESS)[-1]["bytes_per_sec"] > 0)
@@ -440,6 +455,26 @@ def refusals(stage: Stage) -> None:
     assert worker.result["end"] == "network-stalled" and "copy_status" not in worker.result, worker.result
 
 
+def encrypted_line(stage: Stage) -> None:
+    print("--- over TLS, to a host by name, under an authority of our own; under none, nothing goes", flush=True)
+    files, entries = copy_drive(5, 700000, "tls")
+    drive = stage.drive(files, manifest(DRIVE_ID, entries))
+    plain = stage.server
+    with Azurite(tls=True) as server:
+        stage.server = server
+        try:
+            endpoint = f"https://localhost:{server.port}/{server.account}"
+            worker = stage.run(drive, endpoint=endpoint, allow_plain=False, ca_file=server.ca_file)
+            assert worker.result["copy_status"] == "Completed", worker.result
+            check_copied(stage, "tls", files)
+            worker = stage.run(drive, endpoint=endpoint, allow_plain=False, stall_sec=2)
+            assert worker.result["end"] == "network-stalled" and worker.result["sent_bytes"] == 0, worker.result
+            with stage.worker(drive, stage.state(), allow_plain=False) as worker:
+                assert worker.wait() == 0 and worker.result["end"] == "failed", worker.result
+        finally:
+            stage.server = plain
+
+
 def bad_orders(stage: Stage) -> None:
     print("--- orders that are none", flush=True)
     drive = stage.drive({}, b"<x/>", 64)
@@ -462,7 +497,8 @@ def main() -> None:
     try:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
-            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops, renewals, refusals, bad_orders):
+            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops, renewals, refusals,
+                         encrypted_line, bad_orders):
                 if not only or part.__name__ in only:
                     part(stage)
             if not only or "kills" in only:
