@@ -9,6 +9,8 @@
 
 #include "base/checked.h"
 
+#define PIECE_BYTES ((uint64_t)64 << 10)
+
 /* The library's own macros for these mix signs. */
 #define STATE_OPEN      (1UL << ND_Open)
 #define STATE_READ_ONLY (1UL << ND_ReadOnly)
@@ -71,17 +73,99 @@ static s64 fail(struct med_ntfs_device *d, int r, s64 offset)
         return -1;
 }
 
+static int read_source(struct med_ntfs_device *d, uint64_t offset, void *buffer, size_t n)
+{
+        int r;
+
+        med_ntfs_guard_outside(d->guard);
+        r = bth_source_read(d->source, offset, buffer, n);
+        med_ntfs_guard_inside(d->guard);
+        return r;
+}
+
+/* The piece that begins at `offset`, read now if it is not kept; NULL where it cannot be had. */
+static const uint8_t *get_piece(struct med_ntfs_device *d, uint64_t offset)
+{
+        size_t oldest = 0;
+
+        if (offset + PIECE_BYTES > d->source->size_bytes)
+                return NULL;
+        for (size_t i = 0; i < MED_NTFS_DEVICE_PIECES; i++) {
+                if (d->piece[i].bytes && d->piece[i].offset == offset) {
+                        d->piece[i].used = ++d->clock;
+                        return d->piece[i].bytes;
+                }
+                if (d->piece[i].used < d->piece[oldest].used)
+                        oldest = i;
+        }
+        uint8_t *bytes = take_ptr(d->piece[oldest].bytes);
+
+        d->piece[oldest].used = 0;
+        if (!bytes)
+                bytes = bth_io_buffer_new(PIECE_BYTES);
+        if (!bytes || read_source(d, offset, bytes, PIECE_BYTES) < 0) {
+                free(bytes);
+                return NULL;
+        }
+        d->piece[oldest].bytes = bytes;
+        d->piece[oldest].offset = offset;
+        d->piece[oldest].used = ++d->clock;
+        return bytes;
+}
+
+/* One piece or less. A bad sector elsewhere in the piece does not fail what was asked for. */
+static int read_small(struct med_ntfs_device *d, uint64_t offset, uint8_t *out, size_t n)
+{
+        uint64_t first = bth_align_down(offset, PIECE_BYTES);
+        const uint8_t *piece = get_piece(d, first);
+
+        if (!piece)
+                return read_source(d, offset, out, n);
+        memcpy(out, piece + (offset - first), n);
+        return 0;
+}
+
+static void patch_pieces(struct med_ntfs_device *d, uint64_t offset, const uint8_t *from, size_t n)
+{
+        for (size_t i = 0; i < MED_NTFS_DEVICE_PIECES; i++) {
+                uint64_t begin = MAX(offset, d->piece[i].offset);
+                uint64_t end = MIN(offset + n, d->piece[i].offset + PIECE_BYTES);
+
+                if (d->piece[i].bytes && begin < end)
+                        memcpy(d->piece[i].bytes + (begin - d->piece[i].offset),
+                               from + (begin - offset), (size_t)(end - begin));
+        }
+}
+
+static void drop_pieces(struct med_ntfs_device *d)
+{
+        for (size_t i = 0; i < MED_NTFS_DEVICE_PIECES; i++) {
+                free(d->piece[i].bytes);
+                d->piece[i].bytes = NULL;
+        }
+}
+
 static s64 op_pread(struct ntfs_device *dev, void *buf, s64 count, s64 offset)
 {
         struct med_ntfs_device *d = of(dev);
-        int r;
+        uint8_t *out = buf;
+        uint64_t at = (uint64_t)offset, left;
 
-        d->n_calls++;
-        if (offset < 0 || count < 0 || (uint64_t)offset >= d->source->size_bytes)
+        if (offset < 0 || count < 0 || at >= d->source->size_bytes)
                 return 0;
-        count = (s64)MIN((uint64_t)count, d->source->size_bytes - (uint64_t)offset);
-        r = bth_source_read(d->source, (uint64_t)offset, buf, (size_t)count);
-        return r < 0 ? fail(d, r, offset) : count;
+        left = MIN((uint64_t)count, d->source->size_bytes - at);
+        count = (s64)left;
+        while (left) {
+                size_t n = (size_t)MIN(left, PIECE_BYTES - at % PIECE_BYTES);
+                int r = read_small(d, at, out, n);
+
+                if (r < 0)
+                        return fail(d, r, (s64)at);
+                at += n;
+                out += n;
+                left -= n;
+        }
+        return count;
 }
 
 static s64 op_pwrite(struct ntfs_device *dev, const void *buf, s64 count, s64 offset)
@@ -89,7 +173,6 @@ static s64 op_pwrite(struct ntfs_device *dev, const void *buf, s64 count, s64 of
         struct med_ntfs_device *d = of(dev);
         int r;
 
-        d->n_calls++;
         if (!d->sink || (dev->d_state & STATE_READ_ONLY)) {
                 errno = EROFS;
                 return -1;
@@ -100,7 +183,13 @@ static s64 op_pwrite(struct ntfs_device *dev, const void *buf, s64 count, s64 of
                 return -1;
         }
         dev->d_state |= STATE_DIRTY;
+        med_ntfs_guard_outside(d->guard);
         r = bth_sink_write(d->sink, (uint64_t)offset, buf, (size_t)count);
+        med_ntfs_guard_inside(d->guard);
+        if (r == 0)
+                patch_pieces(d, (uint64_t)offset, buf, (size_t)count);
+        else
+                drop_pieces(d); /* nobody knows how much of it is there */
         return r < 0 ? fail(d, r, offset) : count;
 }
 
@@ -223,12 +312,14 @@ int med_ntfs_device_mount(struct med_ntfs_device *d, ntfs_volume **ret_volume,
                 r = mount_error(d, error);
                 dev->d_state &= ~STATE_OPEN;
                 (void)ntfs_device_free(dev);
+                drop_pieces(d);
                 return r;
         }
         /* As Windows does: "drivemanifest.xml" is the manifest, too. */
         if (ntfs_set_ignore_case(v) != 0) {
                 r = med_ntfs_device_error(d, "reading the case table", error);
                 (void)ntfs_umount(v, TRUE);
+                drop_pieces(d);
                 return r;
         }
         *ret_volume = v;
@@ -237,11 +328,15 @@ int med_ntfs_device_mount(struct med_ntfs_device *d, ntfs_volume **ret_volume,
 
 int med_ntfs_device_unmount(struct med_ntfs_device *d, ntfs_volume *v, struct bth_error *error)
 {
+        int r;
+
         if (!v)
                 return 0;
         /* Without force a volume that cannot be brought to the device stays open; it is of no use
          * then. */
-        if (ntfs_umount(v, FALSE) != 0)
+        r = ntfs_umount(v, FALSE);
+        drop_pieces(d);
+        if (r != 0)
                 return med_ntfs_device_error(d, "closing the file system", error);
         return d->failed < 0 ? med_ntfs_device_error(d, "closing the file system", error) : 0;
 }

@@ -2,24 +2,34 @@
 /* ntfs_device - libntfs-3g on our own sources and sinks: no path, no mount, no kernel.
  *
  * The library sees a device of the source's size. Without a sink every write is refused (EROFS),
- * whatever the library intends. The library is made for one thread: so is everything here. Private
- * to media/. */
+ * whatever the library intends. The library is made for one thread: so is everything here.
+ *
+ * It reads a record or a cluster at a time: reads go through pieces of 64 KiB, aligned, which are
+ * kept; what is written is written through. Private to media/. */
 #pragma once
 
 #include "base/error.h"
 #include "base/source.h"
 #include "media/libntfs.h"
+#include "media/ntfs_guard.h"
+
+#define MED_NTFS_DEVICE_PIECES 32u
 
 struct med_ntfs_device {
-        struct bth_source *source; /* borrowed */
-        struct bth_sink *sink;     /* borrowed; NULL: read-only */
-        uint64_t position;
-        uint64_t n_calls;   /* each read and write: who watches the library looks at this */
-        int failed;         /* the first negative errno of source or sink */
-        uint64_t failed_at; /* … and its offset */
+        struct bth_source *source;    /* borrowed */
+        struct bth_sink *sink;        /* borrowed; NULL: read-only */
+        struct med_ntfs_guard *guard; /* borrowed; NULL: nobody watches */
+        int failed;                   /* the first negative errno of source or sink */
+        uint64_t failed_at;           /* … and its offset */
+        /* From here on its own; zero before. */
+        uint64_t position, clock;
+        struct {
+                uint64_t offset, used;
+                uint8_t *bytes; /* NULL: empty */
+        } piece[MED_NTFS_DEVICE_PIECES];
 };
 
-/* Opens the file system through the library. `d` must outlive the volume.
+/* Opens the file system through the library. `d` must outlive the volume, and be unmounted.
  * Returns 0; -EMEDIUMTYPE with BTH_REASON_NOT_NTFS; -EPERM with BTH_REASON_NTFS_DAMAGED when the
  * volume was not closed cleanly or is hibernated and would be written; -EBADMSG with
  * BTH_REASON_NTFS_DAMAGED; the device's own errno; -ENOMEM. */

@@ -126,6 +126,11 @@ int med_ntfs_attribute_next(const struct med_ntfs_record *r, uint32_t *cursor,
         return 1;
 }
 
+bool med_ntfs_is_packed(const struct med_ntfs_attribute *a)
+{
+        return !a->resident && (a->flags & MED_NTFS_COMPRESSED) == 1 && a->compression_unit == 4;
+}
+
 static int push_run(struct med_ntfs_runs *runs, uint64_t lcn, uint64_t clusters)
 {
         if (runs->n == runs->allocated) {

@@ -11,6 +11,8 @@
 #define MED_NTFS_HOLE        UINT64_MAX
 #define MED_NTFS_RECORD_MASK 0xffffffffffffULL /* a reference's record number; above: sequence */
 
+#define MED_NTFS_COMPRESSED 0x00ffu /* of an attribute's flags */
+
 enum med_ntfs_type {
         MED_NTFS_STANDARD_INFORMATION = 0x10,
         MED_NTFS_ATTRIBUTE_LIST = 0x20,
@@ -58,6 +60,9 @@ int med_ntfs_record_open(uint8_t *bytes, size_t n, struct med_ntfs_record *ret) 
 /* The next attribute; `*cursor` starts at 0. Returns 1, 0 at the end, -EBADMSG. */
 int med_ntfs_attribute_next(const struct med_ntfs_record *r, uint32_t *cursor,
                             struct med_ntfs_attribute *ret) _must_check_;
+
+/* Is it stored in LZNT1 units, the one way of compression that there is? */
+bool med_ntfs_is_packed(const struct med_ntfs_attribute *a) _pure_;
 
 /* Appends the attribute's mapping pairs, whose first cluster must be where `runs` ends. Returns 0;
  * -EBADMSG when they leave the volume of `volume_clusters` or do not join; -E2BIG; -ENOMEM. */

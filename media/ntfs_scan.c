@@ -11,7 +11,6 @@
 #define FLAG_REPARSE     0x0400u
 #define FLAG_OFFLINE     0x1000u
 #define FLAG_ENCRYPTED   0x4000u
-#define ATTRIBUTE_PACKED 0x00ffu
 #define ATTRIBUTE_SEALED 0x4000u
 
 static int take_name(struct med_ntfs_index *x, uint64_t record, const struct med_ntfs_attribute *a)
@@ -68,7 +67,8 @@ static void take_data(const struct med_ntfs_volume *v, struct med_ntfs_info *inf
         info->size_bytes = a->data_bytes;
         if (a->flags & ATTRIBUTE_SEALED)
                 info->status = MED_NTFS_IS_ENCRYPTED;
-        else if ((a->flags & ATTRIBUTE_PACKED) && !a->resident && info->status == MED_NTFS_OK)
+        else if ((a->flags & MED_NTFS_COMPRESSED) && !a->resident && !med_ntfs_is_packed(a) &&
+                 info->status == MED_NTFS_OK)
                 info->status = MED_NTFS_IS_COMPRESSED;
         if (!a->resident)
                 take_runs(v, info, a);

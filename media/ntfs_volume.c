@@ -7,11 +7,14 @@
 #include "base/checked.h"
 #include "base/le.h"
 #include "base/utf.h"
+#include "media/ntfs_library.h"
 
 #define BOOT_BYTES     512u
 #define LIST_MAX       (1u << 20) /* an attribute list's bytes; Windows stops at 256 KiB */
 #define CLUSTER_MAX    (2u << 20)
 #define UPCASE_RECORD  10u
+#define MIRROR_RECORD  1u
+#define MIRROR_RECORDS 4u
 #define VOLUME_RECORD  3u
 #define FLAG_OFFLINE   0x1000u
 #define FLAG_REPARSE   0x0400u
@@ -82,6 +85,8 @@ static int file_read(struct bth_source *s, uint64_t offset, void *buffer, size_t
                 memcpy(buffer, f->resident + offset, length);
                 return 0;
         }
+        if (f->packed)
+                return med_ntfs_library_read(f->volume->library, f, offset, buffer, length);
         while (length) {
                 size_t n = length;
                 int r = read_piece(f, offset, out, &n);
@@ -147,7 +152,7 @@ int med_ntfs_file_span(const struct med_ntfs_file *f, uint64_t offset, struct me
                 return NOT_READABLE;
         if (offset >= f->source.size_bytes)
                 return 0;
-        if (f->resident)
+        if (f->resident || f->packed)
                 span.kind = MED_NTFS_SPAN_SOURCE;
         else if (offset >= f->initialized_bytes)
                 span.kind = MED_NTFS_SPAN_ZERO;
@@ -265,17 +270,38 @@ static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t
         return r < 0 ? r : med_ntfs_record_open(buffer, v->record_bytes, ret);
 }
 
+static bool is_stream(const struct med_ntfs_file *f, const uint8_t *name, size_t units)
+{
+        if (units != f->stream_units)
+                return false;
+        for (size_t i = 0; i < units; i++)
+                if (f->volume->upcase[bth_load_le16(name + 2 * i)] !=
+                    f->volume->upcase[f->stream[i]])
+                        return false;
+        return true;
+}
+
+static bool is_wanted(const struct med_ntfs_file *f, const struct med_ntfs_attribute *a)
+{
+        return a->type == MED_NTFS_DATA && is_stream(f, a->name, a->name_units);
+}
+
 static int take_data(struct med_ntfs_file *f, const struct med_ntfs_attribute *a)
 {
         if (a->resident || a->first_vcn == 0) {
                 if (f->has_data)
                         return -EBADMSG;
                 f->has_data = true;
+                for (size_t i = 0; i < f->stream_units; i++)
+                        f->stream[i] = bth_load_le16(a->name + 2 * i);
                 f->source.size_bytes = a->data_bytes;
                 f->initialized_bytes = a->initialized_bytes;
                 if (a->flags & 0x4000)
                         f->status = MED_NTFS_IS_ENCRYPTED;
-                else if ((a->flags & 0xff) && !a->resident && f->status == MED_NTFS_OK)
+                else if (med_ntfs_is_packed(a))
+                        f->packed = true;
+                else if ((a->flags & MED_NTFS_COMPRESSED) && !a->resident &&
+                         f->status == MED_NTFS_OK)
                         f->status = MED_NTFS_IS_COMPRESSED;
         }
         if (!a->resident)
@@ -343,7 +369,7 @@ static int take_base(struct med_ntfs_file *f, const struct med_ntfs_record *rec,
         while ((r = med_ntfs_attribute_next(rec, &cursor, &a)) > 0) {
                 r = 0;
                 /* The list sorts before the data: where there is one, it says where data is. */
-                if (a.type == MED_NTFS_DATA && a.name_units == 0 && !*list)
+                if (is_wanted(f, &a) && !*list)
                         r = take_data(f, &a);
                 else if (a.type == MED_NTFS_STANDARD_INFORMATION)
                         take_standard(f, &a);
@@ -363,7 +389,7 @@ static int take_piece(struct med_ntfs_file *f, const struct med_ntfs_record *rec
         int r;
 
         while ((r = med_ntfs_attribute_next(rec, &cursor, &a)) > 0)
-                if (a.type == MED_NTFS_DATA && a.name_units == 0 && a.first_vcn == vcn)
+                if (is_wanted(f, &a) && a.first_vcn == vcn)
                         return take_data(f, &a);
         return r < 0 ? r : -EBADMSG;
 }
@@ -380,7 +406,9 @@ static int take_listed(struct med_ntfs_file *f, const uint8_t *list, size_t n, u
                 length = bth_load_le16(list + at + 4);
                 if (length < 26 || length > n - at)
                         return -EBADMSG;
-                if (bth_load_le32(list + at) != MED_NTFS_DATA || list[at + 6] != 0)
+                if (bth_load_le32(list + at) != MED_NTFS_DATA ||
+                    !bth_range_inside(list[at + 7], 2u * list[at + 6], length) ||
+                    !is_stream(f, list + at + list[at + 7], list[at + 6]))
                         continue;
                 if (where != open)
                         r = read_record(f->volume, where, buffer, &rec);
@@ -433,8 +461,21 @@ static int file_new(const struct med_ntfs_volume *v, uint64_t reference, struct 
         return 0;
 }
 
-int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
-                       struct med_ntfs_file **ret)
+static int set_stream(struct med_ntfs_file *f, const char *name)
+{
+        size_t units;
+        int r = bth_utf8_to_utf16(name, strlen(name), f->stream, ARRAY_SIZE(f->stream), &units);
+
+        if (r < 0)
+                return r == -ENOSPC ? -ENAMETOOLONG : r;
+        for (size_t i = 0; i < units; i++)
+                f->stream[i] = le16toh(f->stream[i]);
+        f->stream_units = (uint8_t)units;
+        return 0;
+}
+
+int med_ntfs_stream_open(const struct med_ntfs_volume *v, uint64_t reference, const char *name,
+                         struct med_ntfs_file **ret)
 {
         _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
         struct med_ntfs_file *f;
@@ -445,13 +486,23 @@ int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
         r = file_new(v, reference, &f);
         if (r < 0)
                 return r;
-        r = load_file(f, buffer);
+        r = set_stream(f, name);
+        if (r == 0)
+                r = load_file(f, buffer);
+        if (r == 0 && f->stream_units && !f->has_data)
+                r = -ENOENT;
         if (r < 0) {
                 file_free(&f->source);
                 return r;
         }
         *ret = f;
         return 0;
+}
+
+int med_ntfs_file_open(const struct med_ntfs_volume *v, uint64_t reference,
+                       struct med_ntfs_file **ret)
+{
+        return med_ntfs_stream_open(v, reference, "", ret);
 }
 
 static uint32_t power_or_count(uint8_t v, uint32_t unit)
@@ -563,6 +614,8 @@ int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struc
                 return bth_error_set(error, r, BTH_REASON_NOT_NTFS,
                                      "the volume does not begin with an NTFS boot sector");
         if (r == 0)
+                r = med_ntfs_library_new(source, &v->library);
+        if (r == 0)
                 r = load_mft(v);
         if (r == 0)
                 r = load_upcase(v);
@@ -585,8 +638,51 @@ struct med_ntfs_volume *med_ntfs_close(struct med_ntfs_volume *v)
 {
         if (v && v->mft)
                 (void)bth_source_free(&v->mft->source);
-        if (v)
+        if (v) {
                 records_free(v->records);
+                (void)med_ntfs_library_free(v->library);
+        }
         free(v);
         return NULL;
+}
+
+static int compare_mirror(const struct med_ntfs_volume *v, bool *ret_differs)
+{
+        const size_t n = MIRROR_RECORDS * v->record_bytes;
+        _cleanup_free_ uint8_t *first = malloc(n), *second = malloc(n);
+        struct med_ntfs_file *mirror;
+        int r;
+
+        if (!first || !second)
+                return -ENOMEM;
+        r = med_ntfs_file_open(v, MIRROR_RECORD, &mirror);
+        if (r < 0) {
+                *ret_differs = true;
+                return r == -ENOENT || r == -EBADMSG ? 0 : r;
+        }
+        *ret_differs = mirror->source.size_bytes < n || v->mft->source.size_bytes < n;
+        if (!*ret_differs) {
+                r = bth_source_read(&mirror->source, 0, first, n);
+                if (r == 0)
+                        r = bth_source_read(&v->mft->source, 0, second, n);
+                *ret_differs = r == -EBADMSG || (r == 0 && memcmp(first, second, n) != 0);
+        }
+        (void)bth_source_free(&mirror->source);
+        return r == -EBADMSG ? 0 : r;
+}
+
+int med_ntfs_check(const struct med_ntfs_volume *v, struct med_ntfs_health *ret,
+                   struct bth_error *error)
+{
+        struct med_ntfs_health health = { .dirty = v->dirty };
+        int r = compare_mirror(v, &health.mirror_differs);
+
+        if (r < 0)
+                return r;
+        r = med_ntfs_library_check(v->library, &health.log_dirty, error);
+        health.refused = r == -EBADMSG || r == -EMEDIUMTYPE || r == -EPERM;
+        if (r < 0 && !health.refused)
+                return r;
+        *ret = health;
+        return 0;
 }
