@@ -137,6 +137,30 @@ class Import(unittest.TestCase):
         self.start("second", *self.one_folder("attic/second/"))
         self.check(image)
 
+    def test_skip_write(self):
+        """The files are there already, put by another hand: only manifest, sidecars and journal are written."""
+        content = {f"d{i % 3}/f{i}": os.urandom(i * 1000) for i in range(60)} | {"top.vhd": os.urandom(1 << 20)}
+        for name, data in content.items():
+            self.add(name, data)
+        image, drives = self.first_drive()
+        self.start("filled", *drives, *self.one_folder())
+        key = key_file(self.journal, "SERIAL01")
+        shutil.rmtree(self.source)
+        self.journal = self.folder / "second.jrn"
+        arguments = ("--drive", image, "--recovery-key-file", key, "--skip-write")
+        self.assertIn("does not know", self.start("taken", *arguments, "--source-dir", "\\", "--destination-dir",
+                                                  "attic/", code=2).stderr)
+        self.journal = self.folder / "job.jrn"
+        self.assertIn("no such file", self.start("nothing", *arguments, "--source-dir", "\\none", "--destination-dir",
+                                                 "attic/", code=3).stderr)
+        self.start("again", *arguments, "--source-dir", "\\filled\\d1\\", "--destination-dir", "attic/copy/", "--content-md5")
+        self.check(image)
+        blobs, _ = self.manifest(image)
+        self.assertEqual({name for name in blobs if name.startswith("attic/copy/")},
+                         {f"attic/copy/{name[3:]}" for name in content if name.startswith("d1/")})
+        self.assertEqual(blobs["attic/copy/f1"]["file"], "\\filled\\d1\\f1")
+        self.assertEqual(blobs["attic/copy/f1"]["ranges"], blobs["attic/d1/f1"]["ranges"])
+
     def test_dry_run_writes_nothing(self):
         self.add("a", "x")
         image, drives = self.first_drive()
