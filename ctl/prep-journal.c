@@ -55,6 +55,23 @@ const char *ctl_journal_open_session(const struct med_journal *j)
         return NULL;
 }
 
+void ctl_journal_each_session(const struct med_journal *j, ctl_session_fn fn, void *userdata)
+{
+        for (size_t i = 0; i < j->n_fields; i++) {
+                const char *id = j->fields[i].activity + strlen(SESSION_PREFIX);
+                bool first = true;
+
+                if (!bth_starts_with(j->fields[i].activity, SESSION_PREFIX) ||
+                    strcmp(j->fields[i].key, STATE_KEY) != 0)
+                        continue;
+                for (size_t k = 0; first && k < i; k++)
+                        first = strcmp(j->fields[k].activity, j->fields[i].activity) != 0 ||
+                                strcmp(j->fields[k].key, STATE_KEY) != 0;
+                if (first)
+                        fn(userdata, id, ctl_journal_session(j, id));
+        }
+}
+
 const char *ctl_journal_of_drive(const struct med_journal *j, const char *serial, const char *key)
 {
         char activity[ACTIVITY_MAX];

@@ -27,6 +27,9 @@ const char *ctl_session_state_to_string(enum ctl_session_state s);
 enum ctl_session_state ctl_journal_session(const struct med_journal *j, const char *id);
 /* The session that was started and neither completed nor aborted; NULL: none. */
 const char *ctl_journal_open_session(const struct med_journal *j);
+/* Calls `fn` once for each session, in the order in which they began. */
+typedef void (*ctl_session_fn)(void *userdata, const char *id, enum ctl_session_state state);
+void ctl_journal_each_session(const struct med_journal *j, ctl_session_fn fn, void *userdata);
 /* A key of BerthDrive-SERIAL, or NULL. */
 const char *ctl_journal_of_drive(const struct med_journal *j, const char *serial, const char *key);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/time.h"
 #include "crypto/seal.h"
 
@@ -113,6 +114,8 @@ int ctl_extents_write(struct bth_sink *sink, const struct med_ntfs_extent *exten
 {
         const uint8_t *p = data;
 
+        if (!bth_range_inside(at_bytes, n, ctl_extents_bytes(extents, n_extents)))
+                return -EINVAL;
         for (size_t i = 0; i < n_extents && n > 0; i++) {
                 size_t take;
                 int r;
@@ -129,7 +132,7 @@ int ctl_extents_write(struct bth_sink *sink, const struct med_ntfs_extent *exten
                 n -= take;
                 at_bytes = 0;
         }
-        return n == 0 ? 0 : -EINVAL;
+        return 0;
 }
 
 int ctl_volume_put(struct ctl_volume *v, const char *path, const void *data, size_t n,

@@ -220,6 +220,8 @@ class Import(unittest.TestCase):
         self.add("a", "x")
         image, drives = self.first_drive()
         self.start("once", *drives, *self.one_folder())
+        self.assertEqual([(s["session"], s["state"]) for s in json.loads(prep("list", self.journal, "--json").stdout)["sessions"]],
+                         [("once", "Completed")])
         self.assertIn("was finished", self.start("once", *self.one_folder(), code=2).stderr)
         self.assertIn("is finished", self.start("once", "--resume").stdout)  # a script may try twice
         self.assertIn("was finished", self.start("once", "--abort", code=2).stderr)
