@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* block - alignment, rings, and what an error means. */
-#include <fcntl.h>
 #include <liburing.h>
-#include <linux/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "hal/block.h"
+#include "hal/block_shape.h"
 
 #define REQUEST_BYTES ((size_t)1 << 20) /* larger reads are cut, so that several are in flight */
 #define RING_DEPTH    32
 #define RINGS_MAX     16 /* idle rings kept for the next reader */
 #define BOUNCE_BYTES  ((size_t)64 << 10)
-#define ALIGN_MAX     65536
 
 struct ring {
         struct io_uring uring;
@@ -104,21 +100,32 @@ static void count(struct block *b, uint64_t offset, size_t length)
                 atomic_fetch_add(&b->backward, 1);
 }
 
-/* pread(2) to the end of the request. */
-static int read_plain(struct block *b, uint64_t offset, uint8_t *buffer, size_t length)
+/* The last request of a file that ends inside a block asks for the whole block and gets what there
+ * is. */
+static size_t needed(const struct block *b, uint64_t offset, size_t length)
 {
-        while (length > 0) {
-                ssize_t n = pread(b->fd, buffer, length, (off_t)offset);
+        return (size_t)MIN((uint64_t)length, b->base.size_bytes - offset);
+}
+
+/* pread(2) to the end of the request, of which `got` bytes are there. The kernel reads short in
+ * front of a bad place, and the read that begins there tells what is wrong. O_DIRECT may not begin
+ * there: then the size tells a drive that went from one that cannot read. */
+static int read_plain(struct block *b, uint64_t offset, uint8_t *buffer, size_t length, size_t got)
+{
+        const size_t need = needed(b, offset, length);
+
+        while (got < need) {
+                ssize_t n = pread(b->fd, buffer + got, length - got, (off_t)(offset + got));
 
                 if (n < 0 && errno == EINTR)
                         continue;
+                if (n < 0 && errno == EINVAL && got > 0)
+                        return hal_block_is_whole(b->fd, b->base.size_bytes) ? -EIO : -ENODEV;
                 if (n < 0)
                         return -errno;
                 if (n == 0)
                         return -ENODEV; /* inside the size that was: the drive is gone */
-                buffer += n;
-                offset += (uint64_t)n;
-                length -= (size_t)n;
+                got += (size_t)n;
         }
         return 0;
 }
@@ -159,7 +166,7 @@ static void run_plain(struct block *b, struct cursor *c)
 
         while (next_request(c, &q)) {
                 count(b, q.offset, q.length);
-                settle(&q, read_plain(b, q.offset, q.buffer, q.length));
+                settle(&q, read_plain(b, q.offset, q.buffer, q.length, 0));
         }
 }
 
@@ -170,9 +177,8 @@ static void complete(struct block *b, struct request *q, int result)
                 result = 0;
         if (result < 0)
                 settle(q, result);
-        else if ((size_t)result < q->length)
-                settle(q, read_plain(b, q->offset + (size_t)result, q->buffer + result,
-                                     q->length - (size_t)result));
+        else
+                settle(q, read_plain(b, q->offset, q->buffer, q->length, (size_t)result));
 }
 
 /* Waits for `n` requests whose buffers somebody wants to use again. */
@@ -257,6 +263,8 @@ static void run_batch(struct block *b, struct bth_read *reads, size_t n)
                 io_uring_queue_exit(&ring->uring);
                 free(ring);
                 atomic_store(&b->uring, false);
+                for (size_t i = 0; i < n; i++)
+                        reads[i].result = 0;
                 c = (struct cursor){ .reads = reads, .n = n };
                 run_plain(b, &c);
                 return;
@@ -274,60 +282,142 @@ static bool is_aligned(const struct block *b, const struct bth_read *q)
                 ((uintptr_t)q->buffer & (b->base.memory_align_bytes - 1)) == 0);
 }
 
-/* Whole blocks around the piece, through a buffer of our own. A file may end inside its last block:
- * O_DIRECT then reads short, and that is all there is. */
-static int read_bounced(struct block *b, struct bth_read *q)
-{
-        _cleanup_free_ uint8_t *bounce = bth_io_buffer_new(BOUNCE_BYTES);
-        const uint64_t unit = b->base.logical_block_bytes;
-        uint64_t at = q->offset_bytes, end = q->offset_bytes + q->length_bytes;
-        uint8_t *out = q->buffer;
+/* A piece that does not lie on blocks. Its whole blocks are read into the caller's own memory, at
+ * the first aligned place there, and moved; only what lies before and behind them is bounced:
+ *
+ *     piece        |  head  | whole blocks ................ |  tail  |
+ *     memory       |..| whole blocks ................ |..............|   then moved up by `moved`
+ *
+ * A small piece is bounced as a whole. Lengths that are 0 are not read. */
+struct split {
+        struct bth_read *piece;
+        struct bth_read head, middle, tail;
+        size_t head_use, tail_use; /* bytes that the piece gets of them */
+        size_t head_skip;          /* bytes of head in front of the piece */
+        ptrdiff_t moved;           /* where the middle belongs, from where it was read */
+};
 
+#define SPLIT_PARTS 3
+#define SPLITS_MAX  32 /* pieces that are bounced at once */
+
+static void split_piece(const struct block *b, struct bth_read *q, struct split *ret)
+{
+        const uint64_t unit = b->base.logical_block_bytes, align = b->base.memory_align_bytes;
+        const uint64_t end = q->offset_bytes + q->length_bytes;
+        const uint64_t start = bth_align_down(q->offset_bytes, unit);
+        uint64_t first = start, last = bth_align_down(end, unit);
+        struct split s = { .piece = q, .head_skip = (size_t)(q->offset_bytes - start) };
+        uint8_t *place;
+
+        if (first < q->offset_bytes)
+                first += unit;
+        place = (uint8_t *)(((uintptr_t)q->buffer + align - 1) & ~(uintptr_t)(align - 1));
+        /* What alignment costs in front must be left at the end. */
+        while (last > first &&
+               (size_t)(place - (uint8_t *)q->buffer) + (last - first) > q->length_bytes)
+                last -= unit;
+        if (q->length_bytes <= BOUNCE_BYTES || last <= first) {
+                /* All of it is head. */
+                s.head = (struct bth_read){ start, (size_t)(end - start), NULL, 0 };
+                s.head_use = q->length_bytes;
+        } else {
+                s.head = (struct bth_read){ start, (size_t)(first - start), NULL, 0 };
+                s.head_use = (size_t)(first - q->offset_bytes);
+                s.middle = (struct bth_read){ first, (size_t)(last - first), place, 0 };
+                s.moved = (uint8_t *)q->buffer + (first - q->offset_bytes) - place;
+                s.tail = (struct bth_read){ last, (size_t)(end - last), NULL, 0 };
+                s.tail_use = (size_t)(end - last);
+        }
+        s.head.length_bytes = (s.head.length_bytes + unit - 1) / unit * unit;
+        s.tail.length_bytes = (s.tail.length_bytes + unit - 1) / unit * unit;
+        *ret = s;
+}
+
+/* Bounced parts lie one behind the other, each on a place that every device accepts. */
+static size_t bounce_room(const struct block *b, size_t length)
+{
+        const size_t align = b->base.memory_align_bytes;
+
+        return (length + align - 1) / align * align;
+}
+
+static void join_piece(struct split *s)
+{
+        uint8_t *out = s->piece->buffer;
+
+        s->piece->result = s->head.result   ? s->head.result
+                           : s->tail.result ? s->tail.result
+                                            : s->middle.result;
+        if (s->piece->result < 0)
+                return;
+        if (s->middle.length_bytes > 0)
+                memmove((uint8_t *)s->middle.buffer + s->moved, s->middle.buffer,
+                        s->middle.length_bytes);
+        if (s->head_use > 0)
+                memcpy(out, (uint8_t *)s->head.buffer + s->head_skip, s->head_use);
+        if (s->tail_use > 0)
+                memcpy(out + s->piece->length_bytes - s->tail_use, s->tail.buffer, s->tail_use);
+}
+
+/* Reads up to SPLITS_MAX pieces that are not aligned, all parts in flight together. */
+static int read_splits(struct block *b, struct split *splits, size_t n)
+{
+        struct bth_read parts[SPLIT_PARTS * SPLITS_MAX], *owners[SPLIT_PARTS * SPLITS_MAX];
+        _cleanup_free_ uint8_t *bounce = NULL;
+        size_t n_parts = 0, room = 0, at = 0;
+
+        for (size_t i = 0; i < n; i++)
+                room += bounce_room(b, splits[i].head.length_bytes) +
+                        bounce_room(b, splits[i].tail.length_bytes);
+        bounce = bth_io_buffer_new(room + b->base.memory_align_bytes);
         if (!bounce)
                 return -ENOMEM;
-        while (at < end) {
-                const uint64_t start = bth_align_down(at, unit);
-                const size_t want = (size_t)MIN((uint64_t)BOUNCE_BYTES, b->base.size_bytes - start);
-                const size_t use = (size_t)MIN(start + want - at, end - at);
-                size_t got = 0;
+        at = (size_t)(-(uintptr_t)bounce & (b->base.memory_align_bytes - 1));
+        for (size_t i = 0; i < n; i++) {
+                struct bth_read *all[] = { &splits[i].head, &splits[i].middle, &splits[i].tail };
 
-                count(b, start, want);
-                while (got < want) {
-                        ssize_t n = pread(b->fd, bounce + got, BOUNCE_BYTES - got,
-                                          (off_t)(start + got));
-
-                        if (n < 0 && errno == EINTR)
+                for (size_t k = 0; k < ARRAY_SIZE(all); k++) {
+                        if (all[k]->length_bytes == 0)
                                 continue;
-                        if (n < 0)
-                                return -errno;
-                        if (n == 0)
-                                return -ENODEV;
-                        got += (size_t)n;
-                        if (got < want && got % unit != 0)
-                                return -ENODEV;
+                        if (!all[k]->buffer) {
+                                all[k]->buffer = bounce + at;
+                                at += bounce_room(b, all[k]->length_bytes);
+                        }
+                        owners[n_parts] = all[k];
+                        parts[n_parts++] = *all[k];
                 }
-                memcpy(out, bounce + (at - start), use);
-                out += use;
-                at += use;
         }
+        run_batch(b, parts, n_parts);
+        for (size_t i = 0; i < n_parts; i++)
+                owners[i]->result = parts[i].result;
+        for (size_t i = 0; i < n; i++)
+                join_piece(&splits[i]);
         return 0;
 }
 
+/* Takes aligned pieces as they are and the others in groups, in the order of the batch. */
 static int block_read_many(struct bth_source *s, struct bth_read *reads, size_t n_reads)
 {
         struct block *b = block_of(s);
-        size_t run = 0;
+        struct split splits[SPLITS_MAX];
+        size_t at = 0;
 
-        for (size_t i = 0; i <= n_reads; i++) {
-                if (i < n_reads)
-                        reads[i].result = 0;
-                if (i < n_reads && is_aligned(b, &reads[i]))
-                        continue;
-                if (i > run)
-                        run_batch(b, reads + run, i - run);
-                if (i < n_reads)
-                        reads[i].result = read_bounced(b, &reads[i]);
-                run = i + 1;
+        while (at < n_reads) {
+                const bool aligned = is_aligned(b, &reads[at]);
+                const size_t first = at;
+
+                for (; at < n_reads && is_aligned(b, &reads[at]) == aligned &&
+                       (aligned || at - first < SPLITS_MAX);
+                     at++) {
+                        reads[at].result = 0;
+                        if (!aligned)
+                                split_piece(b, &reads[at], &splits[at - first]);
+                }
+                if (aligned)
+                        run_batch(b, reads + first, at - first);
+                else if (read_splits(b, splits, at - first) < 0)
+                        for (size_t i = first; i < at; i++)
+                                reads[i].result = -ENOMEM;
         }
         for (size_t i = 0; i < n_reads; i++)
                 if (reads[i].result < 0)
@@ -363,66 +453,6 @@ static void block_free(struct bth_source *s)
 /* -- opening
  * ----------------------------------------------------------------------------------------- */
 
-static int measure(struct block *b)
-{
-        struct stat st;
-        int sector = 512;
-
-        if (fstat(b->fd, &st) < 0)
-                return -errno;
-        b->base.logical_block_bytes = 1;
-        b->base.memory_align_bytes = 1;
-        if (S_ISREG(st.st_mode)) {
-                b->base.size_bytes = (uint64_t)st.st_size;
-                return 0;
-        }
-        if (!S_ISBLK(st.st_mode))
-                return -ENOTBLK;
-        if (ioctl(b->fd, BLKGETSIZE64, &b->base.size_bytes) < 0 ||
-            ioctl(b->fd, BLKSSZGET, &sector) < 0)
-                return -errno;
-        if (sector < 512 || sector > ALIGN_MAX || !bth_is_power_of_two((uint64_t)sector))
-                return -EIO;
-        b->base.logical_block_bytes = (uint32_t)sector;
-        return 0;
-}
-
-/* What O_DIRECT wants of offsets and memory here; 4096 where the kernel does not tell. */
-static void ask_alignment(struct block *b, uint32_t *ret_offset, uint32_t *ret_memory)
-{
-        *ret_offset = MAX(b->base.logical_block_bytes, 4096u);
-        *ret_memory = 4096;
-#ifdef STATX_DIOALIGN
-        struct statx x;
-
-        if (statx(b->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) == 0 &&
-            (x.stx_mask & STATX_DIOALIGN) && bth_is_power_of_two(x.stx_dio_offset_align) &&
-            bth_is_power_of_two(x.stx_dio_mem_align) && x.stx_dio_offset_align <= ALIGN_MAX) {
-                *ret_offset = x.stx_dio_offset_align;
-                *ret_memory = x.stx_dio_mem_align;
-        }
-#endif
-}
-
-/* Turns O_DIRECT on and tries it: some file systems take the flag and refuse the read. */
-static void try_direct(struct block *b)
-{
-        _cleanup_free_ void *probe = bth_io_buffer_new(ALIGN_MAX);
-        uint32_t offset_align, memory_align;
-        int flags = fcntl(b->fd, F_GETFL);
-
-        if (!probe || flags < 0 || fcntl(b->fd, F_SETFL, flags | O_DIRECT) < 0)
-                return;
-        ask_alignment(b, &offset_align, &memory_align);
-        if (b->base.size_bytes > 0 && pread(b->fd, probe, offset_align, 0) < 0 && errno == EINVAL) {
-                (void)fcntl(b->fd, F_SETFL, flags);
-                return;
-        }
-        b->direct = true;
-        b->base.logical_block_bytes = offset_align;
-        b->base.memory_align_bytes = memory_align;
-}
-
 int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
                       struct bth_source **ret_source, struct bth_error *error)
 {
@@ -432,6 +462,7 @@ int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
                 .free = block_free,
         };
         struct block *b = calloc(1, sizeof *b);
+        struct hal_block_shape shape;
         int r;
 
         if (!b) {
@@ -444,14 +475,16 @@ int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
         b->fd = fd;
         b->own = own;
         atomic_store(&b->uring, !options || !options->no_uring);
-        r = measure(b);
+        r = hal_block_measure(fd, !options || !options->no_direct, &shape);
         if (r < 0) {
                 block_free(&b->base);
                 return bth_error_set(error, r, BTH_REASON_DRIVE_READ_ERROR,
                                      "its size cannot be told: %s", bth_strerror(r));
         }
-        if (!options || !options->no_direct)
-                try_direct(b);
+        b->direct = shape.direct;
+        b->base.size_bytes = shape.size_bytes;
+        b->base.logical_block_bytes = shape.unit_bytes;
+        b->base.memory_align_bytes = shape.memory_align_bytes;
         *ret_source = &b->base;
         return 0;
 }

@@ -2,7 +2,9 @@
 /* block - reading a drive or an image file as fast as it goes.
  *
  *     caller's aligned buffer  <── O_DIRECT, several requests of 1 MiB in flight (io_uring) ──
- * device anything else            <── a small aligned buffer for head and tail
+ *
+ * Of a piece that does not lie on blocks, the whole blocks come straight into the caller's memory
+ * too; only its head and tail go through a buffer of our own.
  *
  * Works on a descriptor, never on a name. Where the file system refuses O_DIRECT, where io_uring is
  * not permitted, or on request, it falls back: buffered reads, pread(2). The size is taken once; a
