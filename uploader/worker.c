@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "media/naming.h"
+#include "uploader/header-hash.h"
 #include "uploader/worker-internal.h"
 
 #define FINDINGS_EACH       5u
@@ -216,6 +217,9 @@ static int open_network(struct upl_worker *w)
         w->env.hasher = w->hasher;
         w->env.stop = &w->stop;
         w->env.readback = w->order.verify == BTH_VERIFY_READBACK;
+        w->env.service_hash = w->order.verify == BTH_VERIFY_SERVICE;
+        w->env.guess_content_type = w->order.guess_content_type;
+        w->env.begun_usec = w->order.started_usec;
         return r;
 }
 
@@ -238,6 +242,21 @@ static int unlock(struct upl_worker *w)
         if (r < 0)
                 return fail(w, upl_drive_status(&w->error), r);
         atomic_store(&w->device, w->drive->device);
+        return 0;
+}
+
+/* How the job's hash of the drive's header is made was never published: a difference is told. */
+static int check_header(struct upl_worker *w)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        int r = w->order.header_hash
+                        ? upl_header_hash_check(w->drive->device, w->order.header_hash, &e)
+                        : 0;
+
+        if (r == -ENODEV)
+                return fail(w, BTH_DRIVE_STATUS_DISK_OPERATION_FAILED, r);
+        if (r < 0)
+                upl_link_note(w->link, "drive-header-differs", &e);
         return 0;
 }
 
@@ -371,6 +390,8 @@ static int read_manifest(struct upl_worker *w)
                 return fail(w, status, r);
         atomic_store(&w->counts.blobs, w->summary->n_blobs);
         atomic_store(&w->counts.bytes, w->summary->length_bytes);
+        if (w->summary->header.container[0])
+                w->env.only_container = w->summary->header.container;
         r = take_manifest_credential(w);
         if (r < 0)
                 return r;
@@ -513,8 +534,8 @@ static enum bth_run_end end_of(const struct upl_worker *w, int r)
 
 static enum bth_run_end run(struct upl_worker *w)
 {
-        static int (*const stages[])(struct upl_worker * w) = { unlock, list_files, read_manifest,
-                                                                copy };
+        static int (*const stages[])(struct upl_worker * w) = { unlock, check_header, list_files,
+                                                                read_manifest, copy };
         enum bth_run_end end;
         int r = 0;
 

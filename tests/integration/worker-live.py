@@ -177,7 +177,10 @@ def everything(stage: Stage) -> None:
         await service.getContainerClient('$root').createIfNotExists(); return null;""")
     drive, state = make_everything(stage), stage.state()
     more = {"verbose_log": True, "manifest_backup": True}
-    worker = stage.run(drive, state, **more)
+    with drive.image.open("rb") as image:
+        header = f"0:1048576:{hashlib.sha512(image.read(MIB)).hexdigest()}"
+    worker = stage.run(drive, state, header_hash=header, **more)
+    assert not any(n["name"] == "drive-header-differs" for n in worker.notes), worker.notes
     result = worker.result
     assert (result["end"], result["copy_status"]) == ("finished", "CompletedWithWarnings"), result
     assert (result["blobs"], result["completed"], result["failed"]) == (14, 14, 0), result
@@ -191,7 +194,8 @@ def everything(stage: Stage) -> None:
     check_everything(stage, drive)
     check_logs(stage, drive, worker)
     before = stage.blobs("all")
-    worker = stage.run(drive, state, verify="readback", **more)
+    worker = stage.run(drive, state, verify="readback", header_hash="0:512:" + "0" * 32, **more)
+    assert any(n["name"] == "drive-header-differs" for n in worker.notes), worker.notes
     assert worker.result["copy_status"] == "CompletedWithWarnings" and worker.result["sent_bytes"] == 0, worker.result
     assert stage.blobs("all") == before
     check_logs(stage, drive, worker)
@@ -398,6 +402,20 @@ def kills(stage: Stage, n: int) -> None:
     check_copied(stage, "killed", files)
 
 
+def other_station(stage: Stage) -> None:
+    print("--- killed here, gone on with at another station that knows nothing of it", flush=True)
+    files, entries = copy_drive(40, 600000, "moved")
+    drive, begun = stage.drive(files, manifest(DRIVE_ID, entries)), int((time.time() - 60) * 1e6)
+    with stage.worker(drive, stage.state(), bandwidth_bytes_per_sec=8 * MIB, started_usec=begun) as worker:
+        worker.until(lambda w: len(w.outcomes) >= 10)
+        worker.process.kill()
+        worker.wait()
+    worker = stage.run(drive, started_usec=begun, verify="service", guess_content_type=True)
+    assert worker.result["copy_status"] == "Completed" and worker.result["created"] == 40, worker.result
+    assert worker.result["sent_bytes"] < 31 * 600100, worker.result
+    check_copied(stage, "moved", files)
+
+
 def secrets_of(stage: Stage, drive: Drive) -> list:
     return [stage.server.key.encode(), drive.key]
 
@@ -497,7 +515,8 @@ def main() -> None:
     try:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
-            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops, renewals, refusals,
+            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops,
+                         other_station, renewals, refusals,
                          encrypted_line, bad_orders):
                 if not only or part.__name__ in only:
                     part(stage)
