@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* make-volume - a BitLocker volume with files in it, for tests that let other programs read it.
  *
- *     make-volume OUT SIZE_MIB METHOD SECTOR_BYTES CLUSTER_BYTES [FILE | FILE=\\FOLDER\\NAME]…
+ *     make-volume OUT SIZE_MIB METHOD SECTOR_BYTES CLUSTER_BYTES [FILE…]
  *
- * METHOD is xts-128 or xts-256. A FILE alone goes into the root by ntfscp, the others by our own
- * writer. Leaves OUT, and beside it OUT.plain (the file system before
- * encryption), OUT.extents (what of it is used), OUT.recovery, OUT.bek, OUT.external (base64) and
- * OUT.password. */
+ * METHOD is xts-128 or xts-256. FILE is one of
+ *
+ *     PATH              copied into the root, by ntfscp
+ *     PATH=\FOLDER\NAME copied to there, by our own writer
+ *     many:COUNT        \bulk\III\fI for I from 0: "file I\n", 20 times; every eighth 400 times
+ *     large:NAME:BYTES  made without writing its clusters: what they hold is noise
+ *
+ * Leaves OUT, and beside it OUT.plain (the file system before encryption), OUT.extents (what of it
+ * is used), OUT.recovery, OUT.bek, OUT.external (base64) and OUT.password. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
@@ -111,6 +116,100 @@ static void add_file(struct med_ntfs_writer *w, struct bth_sink *sink, const cha
         write_content(sink, extents, n_extents, data, n);
 }
 
+/* --- files that are made --- */
+
+#define SKIPS_MAX 64
+
+static struct med_ntfs_extent skips[SKIPS_MAX]; /* places of large files */
+static size_t n_skips;
+
+static size_t fill(uint64_t i, char *text, size_t size)
+{
+        size_t n = (size_t)snprintf(text, size, "file %" PRIu64 "\n", i);
+        size_t times = i % 8 == 0 ? 400 : 20;
+
+        for (size_t k = 1; k < times; k++)
+                memcpy(text + k * n, text, n);
+        return n * times;
+}
+
+static void make_many(struct med_ntfs_writer *w, struct bth_sink *sink, uint64_t count)
+{
+        static char text[16384];
+        struct bth_error e = BTH_ERROR_INIT;
+
+        for (uint64_t i = 0; i < count; i++) {
+                struct med_ntfs_extent *places;
+                struct med_ntfs_new_file f = { .created = 132000000000000000 };
+                char path[64];
+                size_t n;
+                int r;
+
+                snprintf(path, sizeof path, "\\bulk\\%03" PRIu64 "\\f%" PRIu64, i / 1000, i);
+                f.path = path;
+                f.size_bytes = fill(i, text, sizeof text);
+                f.modified = f.created;
+                f.content = f.size_bytes <= MED_NTFS_SMALL_BYTES ? text : NULL;
+                r = med_ntfs_writer_create(w, &f, &places, &n, &e);
+                if (r < 0)
+                        die(path, r, &e);
+                if (!f.content)
+                        write_content(sink, places, n, text, (size_t)f.size_bytes);
+                free(places);
+        }
+}
+
+static void make_large(struct med_ntfs_writer *w, const char *wish)
+{
+        const char *colon = strchr(wish, ':');
+        struct med_ntfs_new_file f = { .created = 132000000000000000 };
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_ntfs_extent *places;
+        char path[64];
+        size_t n;
+        int r;
+
+        if (!colon || bth_parse_u64(colon + 1, &f.size_bytes) < 0)
+                die(wish, -EINVAL, NULL);
+        snprintf(path, sizeof path, "\\%.*s", (int)(colon - wish), wish);
+        f.path = path;
+        f.modified = f.created;
+        r = med_ntfs_writer_create(w, &f, &places, &n, &e);
+        if (r < 0)
+                die(path, r, &e);
+        if (n > SKIPS_MAX - n_skips)
+                die("too many pieces", -E2BIG, NULL);
+        memcpy(skips + n_skips, places, n * sizeof *places);
+        n_skips += n;
+        free(places);
+}
+
+static bool is_made(const char *argument)
+{
+        return bth_starts_with(argument, "many:") || bth_starts_with(argument, "large:");
+}
+
+static void make_files(struct med_ntfs_writer *w, struct bth_sink *sink, const char *argument)
+{
+        uint64_t count;
+
+        if (bth_starts_with(argument, "large:"))
+                make_large(w, argument + 6);
+        else if (bth_parse_u64(argument + 5, &count) == 0)
+                make_many(w, sink, count);
+        else
+                die(argument, -EINVAL, NULL);
+}
+
+static bool is_skipped(uint64_t offset, uint64_t length)
+{
+        for (size_t i = 0; i < n_skips; i++)
+                if (offset >= skips[i].offset_bytes &&
+                    offset + length <= skips[i].offset_bytes + skips[i].length_bytes)
+                        return true;
+        return false;
+}
+
 static void add_files(int plain_fd, char **arguments, int n)
 {
         struct bth_error e = BTH_ERROR_INIT;
@@ -126,7 +225,9 @@ static void add_files(int plain_fd, char **arguments, int n)
         if (r < 0)
                 die("the writer", r, &e);
         for (int i = 0; i < n; i++)
-                if (path_of(arguments[i]))
+                if (is_made(arguments[i]))
+                        make_files(w, sink, arguments[i]);
+                else if (path_of(arguments[i]))
                         add_file(w, sink, arguments[i]);
         r = med_ntfs_writer_close(w, &e);
         if (r < 0)
@@ -134,6 +235,8 @@ static void add_files(int plain_fd, char **arguments, int n)
         (void)bth_sink_free(sink);
         (void)bth_source_free(source);
 }
+
+/* --- encryption --- */
 
 static void copy_extents(const char *out, int plain_fd, struct bth_sink *sink,
                          const struct med_ntfs_extent *extents, size_t n)
@@ -148,13 +251,16 @@ static void copy_extents(const char *out, int plain_fd, struct bth_sink *sink,
                 for (uint64_t at = 0; at < extents[i].length_bytes;) {
                         size_t take = (size_t)MIN(UINT64_C(1) << 20, extents[i].length_bytes - at);
                         uint64_t offset = extents[i].offset_bytes + at;
-                        int r = bth_pread_full(plain_fd, buffer, take, offset);
+                        int r;
 
+                        at += take;
+                        if (is_skipped(offset, take))
+                                continue;
+                        r = bth_pread_full(plain_fd, buffer, take, offset);
                         if (r == 0)
                                 r = bth_sink_write(sink, offset, buffer, take);
                         if (r < 0)
                                 die("copying", r, NULL);
-                        at += take;
                 }
         }
         write_beside(out, "extents", list.data, list.length);
@@ -212,7 +318,7 @@ int main(int argc, char **argv)
         if (r < 0)
                 die("formatting", r, &e);
         for (int i = 6; i < argc; i++)
-                if (!path_of(argv[i]))
+                if (!path_of(argv[i]) && !is_made(argv[i]))
                         copy_in(plain, argv[i]);
         add_files(plain_fd, argv + 6, argc - 6);
         r = med_ntfs_used_extents(plain_fd, regions, MED_NTFS_REGIONS, &extents, &n, &e);
