@@ -61,6 +61,14 @@ struct window {
         struct piece *pieces;
 };
 
+/* Bytes of a piece that lie in one run on the volume. */
+struct fetch {
+        uint64_t volume_offset_bytes;
+        size_t length_bytes;
+        uint8_t *data;
+        struct piece *piece;
+};
+
 struct check {
         const struct ctl_check_options *o;
         struct ctl_check_result *result;
@@ -70,9 +78,14 @@ struct check {
         struct batch batch;
 
         struct window windows[WINDOWS];
-        struct window *filling; /* the reader's */
-        struct cry_md5 carry;   /* of the range that the last window cut */
-        bool carry_bad;         /* that range has a fault already */
+        struct window *filling; /* the reader's, as what follows */
+        struct fetch *fetches;  /* what the window still wants from the disk */
+        struct bth_read *reads; /* the same, neighbours as one; as long */
+        size_t *first_fetch;    /* of each read */
+        size_t n_fetches, fetches_allocated;
+        uint64_t read_end_bytes; /* on the volume */
+        struct cry_md5 carry;    /* of the range that the last window cut */
+        bool carry_bad;          /* that range has a fault already */
         struct cry_md5 *md5;
         struct cry_md5_job *jobs;
 
@@ -215,16 +228,119 @@ static void locate(struct check *c)
                         med_ntfs_index_find(c->o->index, item->file_path, &item->found);
         }
         qsort(b->items, b->n, sizeof *b->items, by_place);
-        for (size_t i = 1; i < b->n; i++)
-                if (b->items[i].found.first_offset_bytes < b->items[i - 1].found.first_offset_bytes)
-                        c->result->n_backward++;
 }
 
 /* ---- the reader ---- */
 
-/* Hands the window over and waits for a free one. */
-static void submit(struct check *c)
+/* The drive itself is gone: nothing behind this can be read either. */
+static bool drive_is_gone(int r)
 {
+        return r == -ENODEV || r == -ENXIO || r == -ENOMEM;
+}
+
+static void blame(struct piece *p, int r)
+{
+        p->status = bth_range_status_to_string(BTH_RANGE_STATUS_IO_FAILED);
+        p->result = r;
+}
+
+static int by_volume_offset(const void *pa, const void *pb)
+{
+        const struct fetch *a = pa, *b = pb;
+
+        return a->volume_offset_bytes > b->volume_offset_bytes   ? 1
+               : a->volume_offset_bytes < b->volume_offset_bytes ? -1
+                                                                 : 0;
+}
+
+/* Files that lie side by side on the disk lie so in the window too: one read gets them all. */
+static size_t join_fetches(struct check *c)
+{
+        size_t n = 0;
+
+        qsort(c->fetches, c->n_fetches, sizeof *c->fetches, by_volume_offset);
+        for (size_t i = 0; i < c->n_fetches; i++) {
+                const struct fetch *f = &c->fetches[i];
+                struct bth_read *last = n > 0 ? &c->reads[n - 1] : NULL;
+
+                if (last && last->offset_bytes + last->length_bytes == f->volume_offset_bytes &&
+                    (uint8_t *)last->buffer + last->length_bytes == f->data) {
+                        last->length_bytes += f->length_bytes;
+                        continue;
+                }
+                c->first_fetch[n] = i;
+                c->reads[n++] = (struct bth_read){ .offset_bytes = f->volume_offset_bytes,
+                                                   .length_bytes = f->length_bytes,
+                                                   .buffer = f->data };
+        }
+        return n;
+}
+
+/* A read that failed is tried again piece by piece, so that only those which have the bad place are
+ * at fault. */
+static int read_singly(struct check *c, size_t from, size_t to)
+{
+        for (size_t i = from; i < to; i++) {
+                struct fetch *f = &c->fetches[i];
+                int r = bth_source_read(c->o->volume->source, f->volume_offset_bytes, f->data,
+                                        f->length_bytes);
+
+                if (drive_is_gone(r))
+                        return r;
+                if (r < 0)
+                        blame(f->piece, r);
+        }
+        return 0;
+}
+
+/* Reads what the window wants, in one batch and in the order of the disk. */
+static int fetch_all(struct check *c)
+{
+        const size_t n = join_fetches(c);
+        int r = 0;
+
+        if (n > 0)
+                (void)!bth_source_read_many(c->o->volume->source, c->reads, n); /* has results */
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                const size_t end = i + 1 < n ? c->first_fetch[i + 1] : c->n_fetches;
+
+                c->result->n_reads++;
+                c->result->n_backward += c->reads[i].offset_bytes < c->read_end_bytes;
+                c->read_end_bytes = c->reads[i].offset_bytes + c->reads[i].length_bytes;
+                if (c->reads[i].result < 0)
+                        r = read_singly(c, c->first_fetch[i], end);
+        }
+        c->n_fetches = 0;
+        return r;
+}
+
+static int add_fetch(struct check *c, uint64_t volume_offset, size_t n, uint8_t *data,
+                     struct piece *p)
+{
+        if (c->n_fetches == c->fetches_allocated) {
+                const size_t want = c->fetches_allocated * 2 + 1024;
+                struct fetch *fetches = reallocarray(c->fetches, want, sizeof *fetches);
+                struct bth_read *reads = reallocarray(c->reads, want, sizeof *reads);
+                size_t *first = reallocarray(c->first_fetch, want, sizeof *first);
+
+                c->fetches = fetches ? fetches : c->fetches;
+                c->reads = reads ? reads : c->reads;
+                c->first_fetch = first ? first : c->first_fetch;
+                if (!fetches || !reads || !first)
+                        return -ENOMEM;
+                c->fetches_allocated = want;
+        }
+        c->fetches[c->n_fetches++] = (struct fetch){ volume_offset, n, data, p };
+        return 0;
+}
+
+/* Reads the window, hands it over and waits for a free one. */
+static int submit(struct check *c)
+{
+        int r = fetch_all(c);
+
+        if (r < 0)
+                return r;
         pthread_mutex_lock(&c->lock);
         c->n_filled++;
         pthread_cond_broadcast(&c->changed);
@@ -233,14 +349,14 @@ static void submit(struct check *c)
         pthread_mutex_unlock(&c->lock);
         c->filling = &c->windows[c->n_filled % WINDOWS];
         c->filling->used = c->filling->n_pieces = 0;
+        return 0;
 }
 
-static void room_for(struct check *c, size_t n)
+static int room_for(struct check *c, size_t n)
 {
         const struct window *w = c->filling;
 
-        if (w->n_pieces == PIECES_MAX || c->window_bytes - w->used < n)
-                submit(c);
+        return w->n_pieces == PIECES_MAX || c->window_bytes - w->used < n ? submit(c) : 0;
 }
 
 /* The next piece of the window under way; its data lie where the disk's sectors fit. */
@@ -257,13 +373,14 @@ static struct piece *take_piece(struct check *c, const struct item *item, size_t
         return p;
 }
 
-/* Returns 0, for its callers. */
 static int note_fault(struct check *c, const struct item *item, size_t range, const char *status,
                       bool warning, int result, uint64_t file_bytes)
 {
         struct piece *p;
+        int r = room_for(c, 0);
 
-        room_for(c, 0);
+        if (r < 0)
+                return r;
         p = take_piece(c, item, range, 0);
         p->status = status;
         p->warning = warning;
@@ -272,37 +389,72 @@ static int note_fault(struct check *c, const struct item *item, size_t range, co
         return 0;
 }
 
-/* The drive itself is gone: nothing behind this can be read either. */
-static bool drive_is_gone(int r)
+/* What is read at the end of a run: whole sectors, for the fast path, where the window has room for
+ * them; the rest of a cluster is there to be read. */
+static size_t padded(const struct check *c, const struct piece *p, uint64_t volume_offset,
+                     size_t done, size_t n)
 {
-        return r == -ENODEV || r == -ENXIO || r == -ENOMEM;
+        const uint64_t unit = MIN(c->o->volume->cluster_bytes, PIECE_ALIGN);
+        const size_t room = (size_t)(c->filling->bytes + c->filling->used - (p->data + done));
+        uint64_t end;
+
+        if (done + n < p->n || !bth_align_up(volume_offset + n, unit, &end) ||
+            end > c->o->volume->source->size_bytes || end - volume_offset > room)
+                return n;
+        return (size_t)(end - volume_offset);
 }
 
-static int read_piece(struct check *c, struct bth_source *file, struct piece *p, uint64_t offset)
+/* Finds where the bytes of a piece lie; they come with the rest of the window. */
+static int read_piece(struct check *c, const struct med_ntfs_file *file, struct piece *p,
+                      uint64_t offset)
 {
-        int r = bth_source_read(file, offset, p->data, p->n);
+        int r = 0;
 
-        if (r < 0) {
-                p->status = bth_range_status_to_string(BTH_RANGE_STATUS_IO_FAILED);
-                p->result = r;
-        }
         c->result->read_bytes += p->n;
-        return drive_is_gone(r) ? r : 0;
+        for (size_t done = 0, n; done < p->n; done += n) {
+                struct med_ntfs_span span;
+
+                r = med_ntfs_file_span(file, offset + done, &span);
+                if (r <= 0) {
+                        blame(p, r < 0 ? r : -EBADMSG);
+                        return 0;
+                }
+                n = (size_t)MIN(span.length_bytes, (uint64_t)(p->n - done));
+                r = 0;
+                if (span.kind == MED_NTFS_SPAN_ZERO)
+                        memset(p->data + done, 0, n);
+                else if (span.kind == MED_NTFS_SPAN_DISK)
+                        r = add_fetch(c, span.volume_offset_bytes,
+                                      padded(c, p, span.volume_offset_bytes, done, n),
+                                      p->data + done, p);
+                else
+                        r = bth_source_read((struct bth_source *)(uintptr_t)&file->source,
+                                            offset + done, p->data + done, n);
+                if (drive_is_gone(r))
+                        return r;
+                if (r < 0) {
+                        blame(p, r);
+                        return 0;
+                }
+        }
+        return 0;
 }
 
 /* One range, cut where the window ends. A range that fits a whole window is not cut, so that the
  * lanes of the hasher are filled with pieces of one length. */
 static int read_range(struct check *c, const struct item *item, size_t range,
-                      struct bth_source *file, uint64_t offset, uint64_t length)
+                      const struct med_ntfs_file *file, uint64_t offset, uint64_t length)
 {
         uint64_t at = 0;
-        int r = 0;
+        int r;
 
         do {
                 struct piece *p;
                 size_t n;
 
-                room_for(c, length <= c->window_bytes ? (size_t)length : PIECE_ALIGN);
+                r = room_for(c, length <= c->window_bytes ? (size_t)length : PIECE_ALIGN);
+                if (r < 0)
+                        return r;
                 n = (size_t)MIN(length - at, (uint64_t)(c->window_bytes - c->filling->used));
                 p = take_piece(c, item, range, n);
                 p->first = at == 0;
@@ -313,20 +465,20 @@ static int read_range(struct check *c, const struct item *item, size_t range,
         return r;
 }
 
-static int read_sidecar(struct check *c, const struct item *item, struct bth_source *file)
+static int read_sidecar(struct check *c, const struct item *item, const struct med_ntfs_file *file)
 {
-        if (file->size_bytes > MIN(MED_SIDECAR_MAX_BYTES, c->window_bytes))
+        if (file->source.size_bytes > MIN(MED_SIDECAR_MAX_BYTES, c->window_bytes))
                 return note_fault(c, item, NO_RANGE,
                                   bth_sidecar_status_to_string(BTH_SIDECAR_STATUS_XML_READ_FAILED),
-                                  false, -EFBIG, file->size_bytes);
-        return read_range(c, item, NO_RANGE, file, 0, file->size_bytes);
+                                  false, -EFBIG, file->source.size_bytes);
+        return read_range(c, item, NO_RANGE, file, 0, file->source.size_bytes);
 }
 
 /* A file that ends too early has one fault, not one for each block that is not there. */
-static int read_blob(struct check *c, const struct item *item, struct bth_source *file)
+static int read_blob(struct check *c, const struct item *item, const struct med_ntfs_file *file)
 {
         const char *too_short = bth_range_status_to_string(BTH_RANGE_STATUS_FILE_UNEXPECTED_END);
-        const uint64_t bytes = file->size_bytes;
+        const uint64_t bytes = file->source.size_bytes;
         int r = 0;
 
         if (bytes > item->length_bytes)
@@ -381,8 +533,8 @@ static int read_item(struct check *c, const struct item *item)
         if (why)
                 r = note_fault(c, item, NO_RANGE, why, false, r, 0);
         else
-                r = item->part == CTL_CHECK_FILE ? read_blob(c, item, &file->source)
-                                                 : read_sidecar(c, item, &file->source);
+                r = item->part == CTL_CHECK_FILE ? read_blob(c, item, file)
+                                                 : read_sidecar(c, item, file);
         if (file)
                 (void)bth_source_free(&file->source);
         return r;
@@ -395,8 +547,10 @@ static void *reader_main(void *userdata)
 
         for (size_t i = 0; r == 0 && i < c->batch.n; i++)
                 r = read_item(c, &c->batch.items[i]);
+        if (r == 0)
+                r = fetch_all(c);
         pthread_mutex_lock(&c->lock);
-        if (c->filling->n_pieces > 0)
+        if (r == 0 && c->filling->n_pieces > 0)
                 c->n_filled++;
         c->reader_result = r;
         c->ended = true;
@@ -593,6 +747,8 @@ static int sweep(struct check *c)
         c->ended = false;
         c->filling = &c->windows[0];
         c->filling->used = c->filling->n_pieces = 0;
+        c->n_fetches = 0;
+        c->read_end_bytes = 0;
         r = -pthread_create(&reader, NULL, reader_main, c);
         if (r < 0)
                 return bth_error_set(c->error, r, BTH_REASON_INTERNAL, "no thread: %s",
@@ -676,6 +832,9 @@ int ctl_check_run(const struct ctl_check_options *options, struct ctl_check_resu
         }
         free(c.md5);
         free(c.jobs);
+        free(c.fetches);
+        free(c.reads);
+        free(c.first_fetch);
         return r;
 }
 

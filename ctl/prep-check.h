@@ -57,7 +57,8 @@ struct ctl_check_result {
         uint64_t read_bytes;
         uint64_t n_faults, n_warnings;
         uint64_t n_batches;
-        uint64_t n_backward; /* files that lie before the one read before them, within batches */
+        uint64_t n_reads;    /* from the disk, neighbours taken as one */
+        uint64_t n_backward; /* of these: begin before the end of the one before, within a batch */
 };
 
 /* Checks every entry of a manifest without errors of its own (those are passed over: the validating

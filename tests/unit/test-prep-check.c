@@ -218,7 +218,11 @@ static void test_cuts(void **state)
                         assert_int_equal(0, w->seen.n);
                         assert_int_equal(w->total_bytes, result.read_bytes);
                         assert_int_equal(FILES + 1, result.n_blobs);
-                        assert_int_equal(0, result.n_backward);
+                        /* All in one window: one sweep, and neighbours come together. Cut small,
+                         * a file in two pieces may be left and come back to. */
+                        assert_in_range(result.n_backward, 0, windows[i] == 0 ? 0 : 8);
+                        if (windows[i] == 0 && batches[k] == 0)
+                                assert_in_range(result.n_reads, 1, FILES / 2);
                         assert_true(batches[k] == 1 ? result.n_batches == FILES + 1
                                                     : result.n_batches >= 1);
                 }
