@@ -62,6 +62,7 @@ struct upl_worker {
         struct upl_logs *logs;
 
         _Atomic(enum bth_activity) activity; /* the stage */
+        _Atomic(enum bth_activity) told; /* what the station knows: a stage, or what it waits for */
         struct upl_worker_counts counts;
         enum bth_drive_status status;
         struct bth_error error;

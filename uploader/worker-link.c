@@ -72,13 +72,16 @@ static bool has_room(const struct upl_link *l)
         return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
 }
 
-void upl_link_offer(struct upl_link *l, const struct bth_message *m)
+bool upl_link_offer(struct upl_link *l, const struct bth_message *m)
 {
+        bool sent = false;
+
         if (pthread_mutex_trylock(&l->lock) != 0)
-                return;
+                return false;
         if (!l->finished && has_room(l))
-                (void)send_locked(l, m);
+                sent = send_locked(l, m) == 0;
         (void)pthread_mutex_unlock(&l->lock);
+        return sent;
 }
 
 int upl_link_finish(struct upl_link *l, const struct bth_message *result)

@@ -14,8 +14,8 @@ DEFINE_CLEANUP(upl_link_free, struct upl_link *);
 /* Sends; waits for a station that is slow. One that is gone is forgotten: the listener sees it too.
  */
 void upl_link_send(struct upl_link *l, const struct bth_message *m);
-/* The same, unless it would have to wait: then nothing is sent. */
-void upl_link_offer(struct upl_link *l, const struct bth_message *m);
+/* The same, unless it would have to wait: then nothing is sent, and false comes back. */
+bool upl_link_offer(struct upl_link *l, const struct bth_message *m);
 
 /* Sends the result, the last message: later calls of all three do nothing. Returns 1 when this call
  * was the one, 0 when another thread was, -EPIPE when the station is gone, -ENOMEM. */

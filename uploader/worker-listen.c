@@ -22,7 +22,6 @@ struct listener {
         struct upl_worker *w;
         bool connected;
         uint64_t stop_deadline_usec; /* 0: not stopping */
-        enum bth_activity told;
         /* the last second's figures */
         uint64_t tick_usec, bytes_done;
         /* since when nothing moves */
@@ -218,20 +217,21 @@ static void tick(struct listener *l, uint64_t now)
         struct bth_message m = { .type = BTH_MESSAGE_PROGRESS };
         struct upl_client_state client;
         struct upl_budget_state budget;
-        enum bth_activity is;
+        enum bth_activity is, before;
 
         upl_client_look(w->client, &client);
         upl_budget_look(w->budget, &budget);
         is = judge(l, atomic_load(&w->activity), &client, &budget, now);
-        if (is != l->told) {
+        before = atomic_exchange(&w->told, is);
+        if (before != is) {
                 const struct bth_message a = { .type = BTH_MESSAGE_ACTIVITY,
                                                .activity = { .activity = is } };
 
-                upl_link_offer(w->link, &a);
-                l->told = is;
+                if (!upl_link_offer(w->link, &a))
+                        atomic_store(&w->told, before);
         }
         fill_progress(l, &client, &budget, now, &m.progress);
-        upl_link_offer(w->link, &m);
+        (void)upl_link_offer(w->link, &m); /* the next one is as good */
 }
 
 /* --- the thread --- */
@@ -239,7 +239,7 @@ static void tick(struct listener *l, uint64_t now)
 static void *listen_thread(void *userdata)
 {
         struct upl_worker *w = userdata;
-        struct listener l = { .w = w, .connected = true, .told = BTH_ACTIVITY_STARTING };
+        struct listener l = { .w = w, .connected = true };
         uint64_t next = bth_now_monotonic_usec() + TICK_USEC;
 
         l.disk_moved_usec = l.net_moved_usec = bth_now_monotonic_usec();

@@ -32,6 +32,7 @@ static uint64_t stall_sec(const struct upl_worker *w)
 static void enter(struct upl_worker *w, enum bth_activity a)
 {
         atomic_store(&w->activity, a);
+        atomic_store(&w->told, a);
         upl_link_activity(w->link, a, NULL);
 }
 

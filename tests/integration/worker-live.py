@@ -184,6 +184,7 @@ def everything(stage: Stage) -> None:
     result = worker.result
     assert (result["end"], result["copy_status"]) == ("finished", "CompletedWithWarnings"), result
     assert (result["blobs"], result["completed"], result["failed"]) == (14, 14, 0), result
+    assert all(a != b for a, b in zip(worker.activities, worker.activities[1:])), worker.activities
     assert worker.activities[:4] == ["unlocking", "scanning", "reading-manifest", "transferring"], worker.activities
     assert worker.outcomes["all/old0.bin"]["name"] == "old0 (2).bin"
     [level] = worker.of(SANDBOX)
