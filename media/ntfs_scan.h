@@ -21,22 +21,39 @@ struct med_ntfs_found {
         bool directory; /* also where status tells of a link */
 };
 
-/* Scans the volume, which must outlive the index. `max_bytes` bounds the index's memory. Returns 0;
- * -E2BIG with BTH_REASON_LIMIT_EXCEEDED; -ENOMEM; -EIO and others as bth_source_read(). Damaged
- * records are counted and passed over. Blocks. */
+struct med_ntfs_scan_options {
+        size_t max_bytes; /* of memory, at least 2 MiB; the rest lies in a file that is gone when it
+                             is closed, encrypted under a key in memory (media/spill.h) */
+        const char *folder; /* for that file; NULL: $TMPDIR, else /var/tmp */
+        int fd; /* that file itself, where no folder may be opened: empty, unlinked, readable and
+                   writable; taken over, also on failure. BTH_FD_NONE or 0: make one */
+};
+
+/* Scans the volume, which must outlive the index. Returns 0; -E2BIG with BTH_REASON_LIMIT_EXCEEDED;
+ * -ENOSPC with BTH_REASON_DISK_FULL and other errors of the file; -ENOMEM; -EIO and others as
+ * bth_source_read(). Damaged records are counted and passed over. Blocks. */
+int med_ntfs_scan_with(const struct med_ntfs_volume *v, const struct med_ntfs_scan_options *options,
+                       struct med_ntfs_index **ret, struct bth_error *error) _must_check_;
+
+/* The same with `max_bytes` and the usual folder. Returns as that. */
 int med_ntfs_scan(const struct med_ntfs_volume *v, size_t max_bytes, struct med_ntfs_index **ret,
                   struct bth_error *error) _must_check_;
 struct med_ntfs_index *med_ntfs_index_free(struct med_ntfs_index *x);
 DEFINE_CLEANUP(med_ntfs_index_free, struct med_ntfs_index *);
 
 /* The file at an UTF-8 path; components apart by '/' or '\\', compared as the volume does. Returns
- * 0, -ENOENT, -EILSEQ for a path that is not UTF-8, -ENAMETOOLONG. */
+ * 0, -ENOENT, -EILSEQ for a path that is not UTF-8, -ENAMETOOLONG; of the index's file: -EIO,
+ * -ENOMEM, -errno. */
 int med_ntfs_index_find(const struct med_ntfs_index *x, const char *path,
                         struct med_ntfs_found *ret) _must_check_;
 
 size_t med_ntfs_index_names(const struct med_ntfs_index *x) _pure_;
 size_t med_ntfs_index_damaged(const struct med_ntfs_index *x) _pure_;
 uint64_t med_ntfs_index_records(const struct med_ntfs_index *x) _pure_;
+
+/* What the index takes: memory, and file. */
+void med_ntfs_index_memory(const struct med_ntfs_index *x, size_t *ret_memory_bytes,
+                           uint64_t *ret_file_bytes);
 
 /* Called for each name: in a list with the name alone, in a walk with the path from the folder that
  * was asked for ("\\folder\\name"). UTF-8 as the volume has it, not upper-cased; a lone surrogate

@@ -538,6 +538,21 @@ static int parse_boot(struct med_ntfs_volume *v, const uint8_t *boot)
         return 0;
 }
 
+/* It has no holes and is no larger than the volume, so that the volume bounds every loop over it.
+ */
+static bool is_plausible_mft(const struct med_ntfs_volume *v)
+{
+        const struct med_ntfs_file *mft = v->mft;
+
+        if (mft->status != MED_NTFS_OK || mft->packed || mft->resident ||
+            mft->source.size_bytes > v->source->size_bytes)
+                return false;
+        for (size_t i = 0; i < mft->runs.n; i++)
+                if (mft->runs.run[i].lcn == MED_NTFS_HOLE)
+                        return false;
+        return true;
+}
+
 static int load_mft(struct med_ntfs_volume *v)
 {
         _cleanup_free_ uint8_t *buffer = malloc(v->record_bytes);
@@ -548,7 +563,7 @@ static int load_mft(struct med_ntfs_volume *v)
         r = file_new(v, 0, &v->mft); /* in place at once: its extension records lie in itself */
         if (r == 0)
                 r = load_file(v->mft, buffer);
-        if (r == 0 && v->mft->status != MED_NTFS_OK)
+        if (r == 0 && !is_plausible_mft(v))
                 r = -EBADMSG;
         if (r == 0)
                 v->n_records = v->mft->source.size_bytes / v->record_bytes;
