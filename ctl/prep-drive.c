@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/io.h"
 #include "base/str.h"
 #include "hal/identity.h"
 
@@ -22,8 +21,8 @@ int ctl_drive_serial(const char *path, char **ret_serial, struct bth_error *erro
         if (r < 0)
                 return r;
         if (id.fault != HAL_IDENTITY_FAULT_NONE)
-                return bth_error_set(error, -ENODATA, BTH_REASON_VALUE_MISSING,
-                                     "the drive tells no serial number");
+                return bth_error_set(error, -ENODATA, BTH_REASON_VALUE_MISSING, "%s",
+                                     hal_identity_fault_sentence(id.fault));
         *ret_serial = strdup(id.serial);
         return *ret_serial ? 0 : -ENOMEM;
 }
@@ -170,24 +169,67 @@ static enum bth_drive_status status_of(int r)
         }
 }
 
+struct manifests {
+        char *path; /* the last one seen */
+        size_t n;
+};
+
+static int take_manifest(void *context, const char *name, const struct med_ntfs_found *found)
+{
+        struct manifests *m = context;
+
+        if (found->directory || !bth_ends_with(name, ".manifest"))
+                return 0;
+        m->n++;
+        free(m->path);
+        if (asprintf(&m->path, "\\%s", name) < 0)
+                m->path = NULL;
+        return m->path ? 0 : -ENOMEM;
+}
+
+/* Services name it after the drive, or by a GUID that is nowhere else: the only one will be it. */
+static int find_any_manifest(const struct ctl_drive *d, char **ret_path, struct bth_error *error)
+{
+        struct manifests m = { 0 };
+        int r = med_ntfs_index_list(d->index, "", take_manifest, &m);
+
+        if (r == 0 && m.n == 1) {
+                *ret_path = m.path;
+                return 0;
+        }
+        free(m.path);
+        if (r < 0)
+                return r;
+        bth_error_at(error, "\\", 0, BTH_ERROR_NO_OFFSET);
+        r = bth_error_set(error, -ENOENT, BTH_REASON_FILE_UNREADABLE,
+                          m.n == 0 ? "there is no manifest" : "there are several manifests");
+        bth_error_advise(error, "name it with --manifest");
+        return r;
+}
+
 /* The names that tools and service give it, where nobody has said. */
 static int find_manifest(const struct ctl_drive *d, char **ret_path,
                          struct med_ntfs_file **ret_file, struct bth_error *error)
 {
-        _cleanup_free_ char *by_serial = NULL;
+        _cleanup_free_ char *by_serial = NULL, *path = NULL;
         const char *names[] = { "\\DriveManifest.xml", "\\drive-manifest.xml", NULL };
-        int r = -ENOENT;
+        struct med_ntfs_found found;
+        int r = 0;
 
         if (d->serial && asprintf(&by_serial, "\\%s.manifest", d->serial) < 0)
-                by_serial = NULL;
+                return -ENOMEM;
         names[2] = by_serial;
-        for (size_t i = 0; i < ARRAY_SIZE(names) && names[i] && r == -ENOENT; i++) {
-                r = ctl_drive_file(d, names[i], ret_file, error);
-                if (r == 0) {
-                        *ret_path = strdup(names[i]);
-                        return *ret_path ? 0 : -ENOMEM;
+        for (size_t i = 0; i < ARRAY_SIZE(names) && names[i] && !path; i++)
+                if (med_ntfs_index_find(d->index, names[i], &found) == 0) {
+                        path = strdup(names[i]);
+                        r = path ? 0 : -ENOMEM;
                 }
-        }
+        if (r == 0 && !path)
+                r = find_any_manifest(d, &path, error);
+        if (r == 0)
+                r = ctl_drive_file(d, path, ret_file, error);
+        if (r == 0)
+                *ret_path = take_ptr(path);
         return r;
 }
 

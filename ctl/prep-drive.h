@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "ctl/prep.h"
+#include "hal/identity.h"
 #include "media/manifest-spool.h"
 #include "media/ntfs_scan.h"
 #include "uploader/drive.h"
@@ -27,9 +28,8 @@ int ctl_drive_open(const char *path, enum upl_drive_depth depth,
 struct ctl_drive *ctl_drive_close(struct ctl_drive *d); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(ctl_drive_close, struct ctl_drive *);
 
-/* The serial number that journal and manifest know the drive by: what a block device says, or the
- * name of an image file without its folder and its last extension. malloc()ed, blanks removed.
- * Returns 0; -ENODATA when the device has none; the errors of hal_identity_of_path(); -ENOMEM. */
+/* The serial number that journal and manifest know the drive by (hal/identity.h). malloc()ed.
+ * Returns 0; -ENODATA when the drive has none; the errors of hal_identity_of_path(); -ENOMEM. */
 int ctl_drive_serial(const char *path, char **ret_serial, struct bth_error *error) _must_check_;
 
 /* Opens a file of the drive by its path. Free with bth_source_free(&f->source).
@@ -40,7 +40,8 @@ int ctl_drive_file(const struct ctl_drive *d, const char *path, struct med_ntfs_
                    struct bth_error *error) _must_check_;
 
 /* Copies the manifest off the drive.
- *   path        on the drive; NULL: \DriveManifest.xml, else \SERIAL.manifest
+ *   path        on the drive; NULL: \DriveManifest.xml, else \SERIAL.manifest, else the only
+ *               one in the root
  *   hash        32 or 64 digits; NULL: whatever it has by MD5
  *   ret_path    malloc()ed: where it is
  *   ret_hash    the hash it has

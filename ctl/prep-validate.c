@@ -117,6 +117,17 @@ static void find_in_journal(struct validate *v, struct subject *s, int n_subject
 
 /* ---- drive ---- */
 
+static void find_identity(struct validate *v, const struct hal_identity *id)
+{
+        if (id->serial_source == HAL_SERIAL_SOURCE_USB_BRIDGE)
+                find(v, MED_SEVERITY_WARNING, "serial-of-bridge",
+                     "connect the drive itself, or compare with its label and use --serial",
+                     "the serial number is that of a USB bridge, not of the drive in it");
+        if (id->logical_sector_bytes > DRIVE_SECTOR_BYTES)
+                find(v, MED_SEVERITY_ERROR, "sector-size", "use a drive with 512-byte sectors",
+                     "the drive has logical sectors of 4096 bytes; the service takes only 512");
+}
+
 static void find_partitions(struct validate *v, const struct upl_drive *d)
 {
         unsigned n = 0;
@@ -127,10 +138,11 @@ static void find_partitions(struct validate *v, const struct upl_drive *d)
                 med_find(&v->to, MED_SEVERITY_WARNING, "several-data-volumes", 0, NULL,
                          "put everything on the first one",
                          "the drive has %u data volumes; only the first one is processed", n);
-        if (d->partitions->sector_bytes > DRIVE_SECTOR_BYTES ||
-            (d->metadata && d->metadata->sector_bytes > DRIVE_SECTOR_BYTES))
-                find(v, MED_SEVERITY_ERROR, "sector-size", "use a drive with 512-byte sectors",
-                     "the drive has logical sectors of 4096 bytes; the service takes only 512");
+        if (d->metadata->sector_bytes > DRIVE_SECTOR_BYTES)
+                find(v, MED_SEVERITY_ERROR, "volume-sector-size",
+                     "encrypt it where the drive shows 512-byte sectors, without that adapter",
+                     "the volume was encrypted for sectors of 4096 bytes; the service takes only "
+                     "512");
 }
 
 static void find_encryption(struct validate *v, const struct cry_metadata *m)
@@ -289,13 +301,19 @@ static int validate_drive(struct validate *v, const char *path, int n_subjects,
         struct subject s = { .path = path, .status = BTH_DRIVE_STATUS_COMPLETED };
         const unsigned errors_before = v->findings.n_errors;
         struct bth_error e = BTH_ERROR_INIT;
+        struct hal_identity id;
         int r;
 
         v->to.object = path;
-        if (v->o->serial)
-                s.serial = strdup(v->o->serial);
-        else if (ctl_drive_serial(path, &s.serial, error) == -ENOENT)
-                return -ENOENT;
+        r = hal_identity_of_path(NULL, path, &id, error);
+        if (r < 0)
+                return r;
+        find_identity(v, &id);
+        if (v->o->serial || id.fault == HAL_IDENTITY_FAULT_NONE) {
+                s.serial = strdup(v->o->serial ? v->o->serial : id.serial);
+                if (!s.serial)
+                        return -ENOMEM;
+        }
         if (s.serial && med_seen_add(v->serials, s.serial, strlen(s.serial)) > 0)
                 find(v, MED_SEVERITY_ERROR, "drive-twice", "name each drive once",
                      "the drive was named before");

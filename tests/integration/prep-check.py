@@ -148,6 +148,14 @@ class Drives(unittest.TestCase):
         done, _ = self.report("validate", one.image, one.image, "--journal", one.journal)
         self.assertIn("[drive-twice]", done.stderr)
 
+    def test_sectors_of_4096_bytes(self):
+        drive = self.good("SECTOR1")
+        drive.sector_bytes = 4096
+        drive.make()
+        code, report, errors, _ = self.validate(drive)
+        self.assertEqual((code, errors), (1, ["volume-sector-size"]))
+        self.assertEqual(report["drives"][0]["faults"], 0)
+
     def test_not_encrypted(self):
         plain = self.folder / "PLAIN.img"
         plain.write_bytes(bytes(1 << 20))
@@ -200,6 +208,16 @@ class Drives(unittest.TestCase):
         self.assertIn("no hash was given", done.stderr)
         done, report = self.report("verify-export", drive.image, *key, "--manifest-hash", "0" * 32)
         self.assertEqual((done.returncode, report["driveStatus"]), (3, "ManifestCorrupted"))
+        other = self.good("EXP4", export=True)
+        other.manifest_path = "\\4967d63b-2e29-4ad8-8399-f6a339e3d001.manifest"
+        other.make()
+        done, report = self.report("verify-export", other.image, "--recovery-key-file", other.key_file)
+        self.assertEqual((done.returncode, report["manifest"]["path"]), (0, other.manifest_path), done.stderr)
+        other.files["\\second.manifest"] = b"x"
+        other.make()
+        done, report = self.report("verify-export", other.image, "--recovery-key-file", other.key_file)
+        self.assertEqual((done.returncode, report["error"]["message"]),
+                         (3, "\\: there are several manifests. name it with --manifest."))
         done, report = self.report("verify-export", drive.image, *key, "--manifest", "\\none")
         self.assertEqual((done.returncode, report["driveStatus"]), (3, "ManifestNotFound"))
 
