@@ -38,6 +38,8 @@
 /* A drive under consideration. */
 struct candidate {
         char *path, *serial;
+        dev_t device; /* with `inode`, of the device or image itself: names may differ */
+        ino_t inode;
         bool format, prompt;
         struct bth_secret
                 *key; /* new to the journal; NULL: the journal has it, or it will be made */
@@ -371,6 +373,7 @@ static int add_drive(struct plan *p, const char *path, bool format, bool prompt,
                      struct bth_secret *key, struct bth_error *error)
 {
         struct candidate *d, *grown = reallocarray(p->drives, p->n_drives + 1, sizeof *grown);
+        struct stat st;
         int r;
 
         if (!grown) {
@@ -385,15 +388,25 @@ static int add_drive(struct plan *p, const char *path, bool format, bool prompt,
         if (!d->path)
                 return no_memory(error);
         r = ctl_drive_serial(path, &d->serial, error);
+        if (r == 0 && stat(path, &st) < 0)
+                r = bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
+                                  "it cannot be opened: %s", bth_strerror(-errno));
         if (r < 0)
                 return r;
-        for (size_t i = 0; i + 1 < p->n_drives; i++)
-                if (bth_ascii_casecmp(p->drives[i].serial, d->serial) == 0) {
-                        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        d->device = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+        d->inode = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+        for (size_t i = 0; i + 1 < p->n_drives; i++) {
+                const struct candidate *other = &p->drives[i];
+
+                bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+                if (other->device == d->device && other->inode == d->inode)
                         return bth_error_set(error, -EEXIST, BTH_REASON_VALUE_INVALID,
-                                             "'%s' has the same serial number, %s",
-                                             p->drives[i].path, d->serial);
-                }
+                                             "'%s' is the same drive", other->path);
+                if (bth_ascii_casecmp(other->serial, d->serial) == 0)
+                        return bth_error_set(error, -EEXIST, BTH_REASON_VALUE_INVALID,
+                                             "'%s' has the same serial number, %s", other->path,
+                                             d->serial);
+        }
         return 0;
 }
 
@@ -559,6 +572,32 @@ static int measure_new(struct plan *p, struct candidate *d, struct bth_error *er
         return 0;
 }
 
+/* The session's folders must be its own: NTFS takes "Photos" and "photos" for one, and an abort
+ * takes off the drive what lies in them. */
+static int check_folders(const struct plan *p, struct ctl_volume *v, struct bth_error *error)
+{
+        static const char *const endings[] = { "", ".sidecars" };
+
+        for (size_t i = p->im->skip_write ? 1 : 0; i < ARRAY_SIZE(endings); i++) {
+                char path[64];
+                int r;
+
+                (void)snprintf(path, sizeof path, "\\%s%s", p->im->session, endings[i]);
+                r = med_ntfs_writer_exists(v->writer, path, error);
+                if (r < 0)
+                        return r;
+                if (r > 0) {
+                        (void)bth_error_set(error, -EEXIST, BTH_REASON_USAGE,
+                                            "the drive has '%s' already, which would be this "
+                                            "session's folder",
+                                            path);
+                        bth_error_advise(error, "choose another session id");
+                        return -EEXIST;
+                }
+        }
+        return 0;
+}
+
 /* A drive that has its volume: does the key fit, is there no strange manifest, how much is free? */
 static int measure_old(struct plan *p, struct candidate *d, struct bth_error *error)
 {
@@ -598,7 +637,7 @@ static int measure_old(struct plan *p, struct candidate *d, struct bth_error *er
                         error,
                         "use the journal it was made with, or remove the file from the drive");
         }
-        return r < 0 ? r : 0;
+        return r < 0 ? r : check_folders(p, v, error);
 }
 
 static int measure(struct plan *p, struct bth_error *error)

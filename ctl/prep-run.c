@@ -631,26 +631,57 @@ static int remove_if_there(struct open_drive *o, const char *path, struct bth_er
         return r < 0 ? r : checkpoint_if_large(o, error);
 }
 
-static int remove_files(const struct run *run, struct open_drive *o, struct bth_error *error)
+/* The folder of a file and those above it, as far as they are empty. */
+static int remove_folders(struct open_drive *o, const char *file_path, struct bth_error *error)
+{
+        _cleanup_free_ char *path = strdup(file_path);
+        char *slash;
+        int r = 1;
+
+        if (!path)
+                return no_memory(error);
+        while (r > 0 && (slash = strrchr(path, '\\')) && slash != path) {
+                *slash = '\0';
+                r = med_ntfs_writer_remove_folder(o->volume->writer, path, error);
+        }
+        return r < 0 ? r : checkpoint_if_large(o, error);
+}
+
+/* The files of the session are those of the drive's record: what else lies there is not its own. */
+static int remove_items(const struct run *run, struct open_drive *o, struct bth_error *error)
 {
         const struct ctl_session *s = run->session;
         char path[128];
         int r = 0;
 
-        for (size_t i = 0; r == 0 && !s->skip_write && i < s->items.n_items; i++) {
-                if (s->items.items[i].drive != o->index)
+        for (size_t i = 0; r == 0 && i < s->items.n_items; i++) {
+                if (s->items.items[i].drive != o->index || !run->copied.hashes[i])
                         continue;
-                r = remove_if_there(o, s->items.items[i].file_path, error);
+                if (!s->skip_write)
+                        r = remove_if_there(o, s->items.items[i].file_path, error);
                 if (r == 0 && s->content_md5)
                         r = remove_if_there(o, ctl_item_properties_path(s, i, path), error);
         }
+        for (size_t i = s->items.n_items; r == 0 && !s->skip_write && i-- > 0;)
+                if (s->items.items[i].drive == o->index && run->copied.hashes[i])
+                        r = remove_folders(o, s->items.items[i].file_path, error);
+        return r;
+}
+
+static int remove_files(const struct run *run, struct open_drive *o, struct bth_error *error)
+{
+        const struct ctl_session *s = run->session;
+        char path[128];
+        int r = remove_items(run, o, error);
+
         for (size_t row = 0; row < s->n_rows; row++)
                 for (int k = 0; r == 0 && k < _CTL_SIDECAR_MAX; k++)
                         if (s->rows[row].sidecars[k])
                                 r = remove_if_there(
                                         o, ctl_sidecar_path(s, row, (enum ctl_sidecar)k, path),
                                         error);
-        return r;
+        return r < 0 ? r
+                     : remove_folders(o, ctl_sidecar_path(s, 0, CTL_SIDECAR_METADATA, path), error);
 }
 
 /* The manifest without this session; a drive that has nothing else loses it. */

@@ -349,6 +349,25 @@ int med_ntfs_writer_remove(struct med_ntfs_writer *w, const char *path, struct b
                        : fail(w, "removing a file", error);
 }
 
+int med_ntfs_writer_remove_folder(struct med_ntfs_writer *w, const char *path,
+                                  struct bth_error *error)
+{
+        ntfs_inode *inode;
+        struct name name;
+        int r = open_file(w, path, &name, &inode, error);
+
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        if (!(inode->mrec->flags & MFT_RECORD_IS_DIRECTORY))
+                return ntfs_inode_close_in_dir(inode, w->folder) == 0
+                               ? 0
+                               : fail(w, "closing a file", error);
+        free(take_ptr(w->folder_path));
+        if (ntfs_delete(w->volume, NULL, inode, take_ptr(w->folder), name.units, name.n) == 0)
+                return 1;
+        return errno == ENOTEMPTY ? 0 : fail(w, "removing a folder", error);
+}
+
 int med_ntfs_writer_rename(struct med_ntfs_writer *w, const char *path, const char *new_path,
                            struct bth_error *error)
 {

@@ -55,6 +55,11 @@ int med_ntfs_writer_create(struct med_ntfs_writer *w, const struct med_ntfs_new_
 int med_ntfs_writer_remove(struct med_ntfs_writer *w, const char *path, struct bth_error *error)
         _must_check_;
 
+/* Removes a folder that is empty. Returns 1; 0 when it is not empty, is no folder or is not there;
+ * as open. */
+int med_ntfs_writer_remove_folder(struct med_ntfs_writer *w, const char *path,
+                                  struct bth_error *error) _must_check_;
+
 /* Gives a file another name in the same folder. Returns 0; -ENOENT; -EEXIST; as open. */
 int med_ntfs_writer_rename(struct med_ntfs_writer *w, const char *path, const char *new_path,
                            struct bth_error *error) _must_check_;

@@ -323,6 +323,33 @@ class Import(unittest.TestCase):
         self.check(image)
         self.assertEqual(len(self.manifest(image)[0]), 302)
 
+    def test_abort_takes_only_its_own(self):
+        """A session's folder is its own: NTFS takes two ids for one where only the case differs."""
+        self.add("a", os.urandom(9_000))
+        image, drives = self.first_drive()
+        self.start("first", *drives, *self.one_folder())
+        self.refused("FIRST", *self.one_folder("attic/two/"), code=2, says="has '\\FIRST' already")
+        # A drive of another hand, with the same folder on it, and no manifest that could warn.
+        tool = os.path.join(os.environ["BERTH_BUILD"], "tests", "tools", "make-volume")
+        other, content = self.folder / "HAND.img", b"here before" * 1000
+        self.add("b", content)
+        subprocess.run([tool, other, "64", "xts-128", "512", "4096", f"{self.source / 'b'}=\\Photos\\a"], check=True, timeout=60)
+        key = other.with_name("HAND.img.recovery")
+        self.journal = self.folder / "hand.jrn"
+        self.refused("photos", "--drive", other, "--recovery-key-file", key, *self.one_folder(), code=2,
+                     says="has '\\photos' already")
+        self.start("fine", "--drive", other, "--recovery-key-file", key, *self.one_folder())
+        self.check(other)
+        self.assertEqual(ntfscat(self.folder / "plain", "Photos/a"), content)
+
+    def test_one_image_under_two_names(self):
+        self.add("a", os.urandom(9_000))
+        image, _ = self.first_drive()
+        link = self.folder / "OTHER.img"
+        link.symlink_to(image)
+        self.refused("twice", "--driveset", driveset(self.folder, image, link), *self.one_folder(), code=3,
+                     says="is the same drive")
+
     def test_secrets_stay(self):
         self.add("a", "x")
         image, drives = self.first_drive()

@@ -262,6 +262,15 @@ static void test_names(void **state)
         assert_int_equal(med_ntfs_writer_remove(v.w, "\\a\\file", &e), 0);
         assert_int_equal(med_ntfs_writer_remove(v.w, "\\a\\file", &e), -ENOENT);
         assert_int_equal(med_ntfs_writer_rename(v.w, "\\a\\new", "\\a\\file", &e), 0);
+        add(&v, "\\b\\c\\file", 10, 3);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\a", &e), 0);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\a\\file", &e), 0);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\none", &e), 0);
+        assert_int_equal(med_ntfs_writer_remove(v.w, "\\b\\c\\file", &e), 0);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\b", &e), 0);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\b\\c", &e), 1);
+        assert_int_equal(med_ntfs_writer_remove_folder(v.w, "\\b", &e), 1);
+        assert_int_equal(med_ntfs_writer_exists(v.w, "\\b", &e), 0);
         close_writer(&v);
         check_clean();
         open_reader(&v, &nv, &x);
