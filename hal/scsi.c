@@ -8,6 +8,7 @@
 #define OP_INQUIRY           0x12
 #define OP_START_STOP_UNIT   0x1b
 #define OP_SYNCHRONIZE_CACHE 0x35
+#define OP_LOG_SENSE         0x4d
 #define OP_ATA_PASS_THROUGH  0x85
 
 #define ATA_IDENTIFY 0xec
@@ -92,6 +93,32 @@ int hal_scsi_inquiry_page(const struct hal_host *host, int fd, uint8_t page, uin
         if (c.n_got < VPD_HEADER || answer[1] != page || answer[2] != 0)
                 return -EBADMSG;
         n = MIN((size_t)answer[3], (size_t)c.n_got - VPD_HEADER);
+        *ret_n = MIN(n, max_bytes);
+        memcpy(buffer, answer + VPD_HEADER, *ret_n);
+        return 0;
+}
+
+int hal_scsi_log_page(const struct hal_host *host, int fd, uint8_t page, uint8_t *buffer,
+                      size_t max_bytes, size_t *ret_n)
+{
+        uint8_t answer[VPD_HEADER + VPD_MAX_BYTES];
+        struct command c = {
+                /* Cumulative values, which is what every drive has. */
+                .cdb = { OP_LOG_SENSE, 0, (uint8_t)(0x40 | page), 0, 0, 0, 0, 0, VPD_MAX_BYTES, 0 },
+                .n_cdb = 10,
+                .data = answer,
+                .n_data = VPD_MAX_BYTES,
+        };
+        size_t n;
+        int r = run(host, fd, &c);
+
+        if (r < 0)
+                return r;
+        if (c.status != STATUS_GOOD)
+                return -EIO;
+        if (c.n_got < VPD_HEADER || (answer[0] & 0x3f) != page)
+                return -EBADMSG;
+        n = MIN((size_t)(answer[2] << 8 | answer[3]), (size_t)c.n_got - VPD_HEADER);
         *ret_n = MIN(n, max_bytes);
         memcpy(buffer, answer + VPD_HEADER, *ret_n);
         return 0;

@@ -19,6 +19,10 @@
 int hal_scsi_inquiry_page(const struct hal_host *host, int fd, uint8_t page, uint8_t *buffer,
                           size_t max_bytes, size_t *ret_n) _must_check_;
 
+/* A log page: its parameters, behind the header of four bytes. Returns as said above. */
+int hal_scsi_log_page(const struct hal_host *host, int fd, uint8_t page, uint8_t *buffer,
+                      size_t max_bytes, size_t *ret_n) _must_check_;
+
 /* ATA commands that answer with one block. Each returns as said above. */
 int hal_scsi_ata_identify(const struct hal_host *host, int fd,
                           uint8_t ret_block[HAL_ATA_BLOCK_BYTES]) _must_check_;
