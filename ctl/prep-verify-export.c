@@ -22,6 +22,7 @@ struct verify {
         struct med_findings to;
         struct med_selector *again; /* blobs with a fault, each as often as it has one */
         size_t n_again, allocated;
+        json_t *ranges; /* that are bad, for tools that can fetch parts */
         uint64_t n_hidden;
         int result;
 };
@@ -108,10 +109,17 @@ static void take_fault(void *userdata, const struct ctl_check_fault *fault)
 
         if (!fault->warning && fault->blob_path && v->result == 0)
                 v->result = remember(v, fault->blob_path, fault->snapshot);
-        if (v->findings.n_errors + v->findings.n_warnings < FAULTS_SHOWN_MAX)
-                ctl_check_find(&v->to, fault, fault->warning ? "" : "fetch the blob again");
-        else
+        if (v->findings.n_errors + v->findings.n_warnings >= FAULTS_SHOWN_MAX) {
                 v->n_hidden++;
+                return;
+        }
+        ctl_check_find(&v->to, fault, fault->warning ? "" : "fetch the blob again");
+        if (fault->part == CTL_CHECK_RANGE)
+                (void)json_array_append_new(
+                        v->ranges, json_pack("{s:s, s:s*, s:s, s:o, s:o}", "blob", fault->blob_path,
+                                             "snapshot", fault->snapshot, "file", fault->file_path,
+                                             "offset", ctl_json_bytes(fault->offset_bytes),
+                                             "length", ctl_json_bytes(fault->length_bytes)));
 }
 
 static int check(struct verify *v, const struct ctl_drive *d, struct bth_source *manifest,
@@ -233,6 +241,8 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
                                       &n);
         if (r != 0)
                 return r > 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
+        v.ranges = json_array();
+        ctl_report(c, "badRanges", v.ranges);
         v.to = (struct med_findings){ ctl_findings_take, &v.findings, words[0] };
         code = work(&v, words[0], &o);
         for (size_t i = 0; i < v.n_again; i++) {

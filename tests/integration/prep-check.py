@@ -195,6 +195,8 @@ class Drives(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertEqual([b["blob"] for b in report["fetchAgain"]], ["attic/flipped", "attic/gone & lost", "attic/snap"])
         self.assertEqual(report["checked"]["faults"], 1 + 3 + 1)
+        self.assertEqual([(r["blob"], r["offset"], r["length"]) for r in report["badRanges"] if r["blob"] == "attic/flipped"],
+                         [("attic/flipped", at, min(4 << 20, len(BIG) - at)) for at in range(0, len(BIG), 4 << 20)])
         text = again.read_text()
         self.assertIn('<BlobPath IncludeSnapshots="false">attic/gone &amp; lost</BlobPath>', text)
         self.assertIn('<BlobPath SnapshotTime="2031-04-09T01:02:03.0000000Z">attic/snap</BlobPath>', text)

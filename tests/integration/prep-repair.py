@@ -14,6 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.environ["BERTH_SOURCE"], "tests", "lib"))
 import azurite  # noqa: E402
+import importing  # noqa: E402
 
 PREP = os.path.join(os.environ["BERTH_BUILD"], "ctl", "berth-prep")
 METADATA = b'<?xml version="1.0" encoding="UTF-8"?>\n<Metadata>\n<project>willow</project>\n</Metadata>\n'
@@ -162,6 +163,29 @@ class Repair(unittest.TestCase):
         code, report, _, done = self.repair(fragments, older, "--source-dir", self.originals, "--dataset", self.out)
         self.assertEqual((code, report["failed"]), (0, 2), done.stderr)
         self.assertEqual(set(self.rows()), {"attic/notes/a.txt", "attic/big.bin"})
+
+    def test_prepared_again(self):
+        """What failed goes onto another drive; that drive is in order, and gives back its files and its journal."""
+        self.repair(self.whole_log(), "--source-dir", self.originals, "--dataset", self.out)
+        image = importing.drive(self.folder, "SECOND1", 160)
+        journal = self.folder / "second.jrn"
+        done = run("import", "--journal", journal, "--session", "again", "--dataset", self.out,
+                   "--driveset", importing.driveset(self.folder, image), "--yes")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        done = run("validate", image, "--journal", journal, "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(json.loads(done.stdout)["drives"][0]["blobs"], 3)
+        key = ["--recovery-key-file", importing.key_file(journal, "SECOND1")]
+        rebuilt, taken = self.folder / "rebuilt.jrn", self.folder / "taken"
+        self.assertEqual(run("rebuild-journal", image, "--journal", rebuilt, *key).returncode, 0)
+        self.assertEqual(run("validate", image, "--journal", rebuilt).returncode, 0)
+        self.assertEqual(run("unlock", image, *key, "--extract", "\\", "--to", taken).returncode, 0)
+        manifest = importing.manifest_blobs((taken / "DriveManifest.xml").read_bytes())
+        self.assertEqual(set(manifest), {"attic/notes/a.txt", "attic/big.bin", "attic/tiny.vhd"})
+        self.assertEqual(manifest["attic/big.bin"]["disposition"], "overwrite")
+        for said in manifest.values():
+            with open(taken / said["file"][1:].replace("\\", "/"), "rb") as content:
+                self.assertIsNone(importing.check_hashes(content, said))
 
     def test_usage(self):
         log = self.whole_log()
