@@ -21,7 +21,7 @@
                                                     */
 #define UPL_WORKER_INDEX_BYTES (UINT64_C(4) << 30) /* at most, for the list of files */
 #define UPL_WORKER_STOP_USEC                                                \
-        (4 * UINT64_C(1000000)) /* then the process ends, whatever holds it \
+        (3 * UINT64_C(1000000)) /* then the process ends, whatever holds it \
                                  */
 
 /* Counted by the engine's callbacks, one at a time; looked at by the listener. */

@@ -4,8 +4,12 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "base/log.h"
+
+#define LAST_TRIES     30
+#define LAST_WAIT_USEC 10000u
 
 struct upl_link {
         pthread_mutex_t
@@ -96,6 +100,21 @@ int upl_link_finish(struct upl_link *l, const struct bth_message *result)
         }
         (void)pthread_mutex_unlock(&l->lock);
         return r;
+}
+
+void upl_link_finish_now(struct upl_link *l, const struct bth_message *result)
+{
+        /* Another thread may be in the midst of a message. Most are sent at once. */
+        for (int tries = 0; tries < LAST_TRIES; tries++) {
+                if (pthread_mutex_trylock(&l->lock) == 0) {
+                        if (!l->finished && has_room(l))
+                                (void)send_locked(l, result);
+                        l->finished = true;
+                        (void)pthread_mutex_unlock(&l->lock);
+                        return;
+                }
+                (void)usleep(LAST_WAIT_USEC);
+        }
 }
 
 /* The writer only reads texts; ours are borrowed. NULL and "" mean none. */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,6 +23,7 @@ struct listener {
         struct upl_worker *w;
         bool connected;
         uint64_t stop_deadline_usec; /* 0: not stopping */
+        pthread_t stopper;           /* while stopping */
         /* the last second's figures */
         uint64_t tick_usec, bytes_done;
         /* since when nothing moves */
@@ -36,8 +38,17 @@ static _noreturn_ void end_process(struct upl_worker *w, enum bth_run_end end)
         struct bth_message m;
 
         upl_worker_result(w, end, &m);
-        (void)!upl_link_finish(w->link, &m);
+        upl_link_finish_now(w->link, &m);
         _exit(0);
+}
+
+/* Letting go of requests may take the network library a while, for instance in a name lookup. */
+static void *stop_thread(void *userdata)
+{
+        struct upl_worker *w = userdata;
+
+        upl_engine_stop(&w->env, &w->stop);
+        return NULL;
 }
 
 static void stop(struct listener *l)
@@ -47,7 +58,24 @@ static void stop(struct listener *l)
         if (l->stop_deadline_usec > 0)
                 return;
         l->stop_deadline_usec = bth_now_monotonic_usec() + UPL_WORKER_STOP_USEC;
-        upl_engine_stop(&w->env, &w->stop);
+        atomic_store(&w->stop, true);
+        if (pthread_create(&l->stopper, NULL, stop_thread, w) != 0)
+                end_process(w, BTH_RUN_END_STOPPED);
+}
+
+/* The client may only be freed once the stopper has let go of it. */
+static void end_stopper(struct listener *l)
+{
+        uint64_t now = bth_now_monotonic_usec(), left;
+        struct timespec until;
+
+        if (l->stop_deadline_usec == 0)
+                return;
+        left = l->stop_deadline_usec > now ? l->stop_deadline_usec - now : 0;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (time_t)(left / BTH_USEC_PER_SEC);
+        if (pthread_timedjoin_np(l->stopper, NULL, &until) != 0)
+                end_process(l->w, BTH_RUN_END_STOPPED);
 }
 
 /* --- orders --- */
@@ -244,7 +272,7 @@ static void *listen_thread(void *userdata)
 
         l.disk_moved_usec = l.net_moved_usec = bth_now_monotonic_usec();
         for (;;) {
-                uint64_t now = bth_now_monotonic_usec();
+                uint64_t now = bth_now_monotonic_usec(), wake;
                 struct pollfd p[3] = {
                         { .fd = w->quit_fd, .events = POLLIN },
                         { .fd = l.stop_deadline_usec == 0 ? w->signal_fd : -1, .events = POLLIN },
@@ -257,10 +285,13 @@ static void *listen_thread(void *userdata)
                         tick(&l, now);
                         next = now + TICK_USEC;
                 }
-                if (poll(p, ARRAY_SIZE(p), (int)((next - now) / 1000) + 1) < 0)
+                wake = l.stop_deadline_usec > 0 ? MIN(next, l.stop_deadline_usec) : next;
+                if (poll(p, ARRAY_SIZE(p), (int)((wake - now) / 1000) + 1) < 0)
                         continue;
-                if (p[0].revents)
+                if (p[0].revents) {
+                        end_stopper(&l);
                         return NULL;
+                }
                 if (p[1].revents)
                         stop(&l);
                 if (p[2].revents)

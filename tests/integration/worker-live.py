@@ -327,6 +327,13 @@ def failing_drives(stage: Stage) -> None:
         state = stage.state()
         worker = stage.run(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=stall"], no_uring=True, stall_sec=3)
         assert worker.result["end"] == "drive-stalled" and "copy_status" not in worker.result, worker.result
+        with stage.worker(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=stall"], no_uring=True) as worker:
+            worker.until(lambda w: "transferring" in w.activities)
+            worker.until(lambda w: w.of(PROGRESS)[-1]["waiting_disk"] and not w.of(PROGRESS)[-1]["in_flight"])
+            begun = time.monotonic()
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0 and time.monotonic() - begun < 5
+            assert worker.result["end"] == "stopped", worker.result
     pulled = stage.folder / "pulled.img"
     subprocess.run(["cp", "--sparse=always", drive.image, pulled], check=True)
     with stage.worker(drive, state, image=pulled, bandwidth_bytes_per_sec=2 * MIB) as worker:
@@ -378,6 +385,15 @@ def stops(stage: Stage) -> None:
             assert time.monotonic() - begun < 5
     worker = stage.run(drive, state)
     assert worker.result["copy_status"] == "Completed" and worker.result["sent_bytes"] < 60 * MIB, worker.result
+    print("a station that reads nothing")
+    missing = manifest(DRIVE_ID, "".join(blob(f"none/f{i}", f"\\missing{i}", b"x") for i in range(5000)))
+    with stage.worker(stage.drive({}, missing), stage.state(), deaf=True) as worker:
+        time.sleep(3)
+        assert worker.process.poll() is None, "the socket took all reports"
+        begun = time.monotonic()
+        by_signal(worker)
+        worker.wait(30)
+        assert time.monotonic() - begun < 5
     check_copied(stage, "stopped", files)
 
 
@@ -461,6 +477,17 @@ def renewals(stage: Stage) -> None:
     assert not any(s.decode() in json.dumps(worker.reports) for s in secrets_of(stage, drive))
 
 
+def manifest_credentials(stage: Stage) -> None:
+    print("--- a credential in the manifest, where that is allowed", flush=True)
+    files, entries = copy_drive(3, 1000, "brought")
+    xml = manifest(DRIVE_ID, entries, credential=f"<StorageAccountKey>{stage.server.key}</StorageAccountKey>")
+    drive = stage.drive(files, xml)
+    worker = stage.run(drive, credential_kind="none", credential=None, manifest_credentials=True)
+    assert worker.result["copy_status"] == "Completed", worker.result
+    check_copied(stage, "brought", files)
+    assert stage.server.key not in json.dumps(worker.reports)
+
+
 def refusals(stage: Stage) -> None:
     print("--- a service that forbids all, and one that is not there", flush=True)
     files, entries = copy_drive(5, 1000, "forbidden")
@@ -517,7 +544,7 @@ def main() -> None:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
             for part in (everything, refused_drives, faulty_blobs, failing_drives, stops,
-                         other_station, renewals, refusals,
+                         other_station, renewals, manifest_credentials, refusals,
                          encrypted_line, bad_orders):
                 if not only or part.__name__ in only:
                     part(stage)

@@ -65,9 +65,10 @@ def decode(kind: int, body: bytes) -> dict:
 
 
 class Worker:
-    """One run. The drive is a path or a descriptor; it is handed over read-only."""
+    """One run. The drive is a path or a descriptor; it is handed over read-only. A deaf station reads nothing."""
 
-    def __init__(self, program, drive, state, command=(), **order):
+    def __init__(self, program, drive, state, command=(), deaf=False, **order):
+        self.deaf = deaf
         self.program, self.drive, self.state, self.command = str(program), drive, str(state), list(command)
         self.order = {"default_disposition": "rename", "verify": "full", **order}
         self.reports = []
@@ -113,6 +114,8 @@ class Worker:
         return data
 
     def _read(self) -> None:
+        if self.deaf:
+            return
         try:
             while True:
                 magic, _, kind, length, _ = struct.unpack("<4sHHII", self._receive(16))

@@ -169,7 +169,7 @@ static void test_bounds(void **state)
 
 static void test_order_without_descriptors(void **state)
 {
-        _cleanup_(bth_frame_freep) struct bth_frame *f = NULL, *bare = NULL;
+        _cleanup_(bth_frame_freep) struct bth_frame *bare = NULL;
         _cleanup_message_ struct bth_message m;
         static const uint16_t texts[] = { 1, 2, 3, 4, 7, 10 };
 
