@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* config - one table says which keys there are, what they take, and where it goes. */
+#include "daemon/config.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "daemon/ini.h"
+
+#define STATE_DIRECTORY "/var/lib/berth"
+#define RUN_DIRECTORY   "/run/berth"
+#define WORKER          "/usr/libexec/berth/berth-worker"
+#define MEMORY_BYTES    (UINT64_C(1) << 30)
+#define MEMORY_MIN      (UINT64_C(64) << 20)
+#define STALL_SEC       120
+#define DOCK_AGAIN_SEC  (3 * 24 * 3600)
+#define DROP_INS_MAX    1024
+
+enum kind {
+        KIND_TEXT,
+        KIND_PATH, /* begins with '/' */
+        KIND_BOOL,
+        KIND_BYTES,   /* with a unit */
+        KIND_SECONDS, /* "90", "2min", "3h", "3d" */
+        KIND_COUNT,
+        KIND_DISPOSITION,
+        KIND_VERIFY,
+        KIND_CREDENTIAL, /* key, sas, bearer */
+};
+
+struct key {
+        const char *name;
+        enum kind kind;
+        size_t offset;
+        uint64_t min, max; /* of numbers */
+};
+
+#define AT(type, member) offsetof(struct type, member)
+
+static const struct key station_keys[] = {
+        { "name", KIND_TEXT, AT(dmn_config, name), 0, 0 },
+        { "location", KIND_TEXT, AT(dmn_config, location), 0, 0 },
+        { "state_directory", KIND_PATH, AT(dmn_config, state_directory), 0, 0 },
+        { "run_directory", KIND_PATH, AT(dmn_config, run_directory), 0, 0 },
+        { "spool_directory", KIND_PATH, AT(dmn_config, spool_directory), 0, 0 },
+        { "worker", KIND_PATH, AT(dmn_config, worker), 0, 0 },
+        { "memory", KIND_BYTES, AT(dmn_config, memory_bytes), MEMORY_MIN, UINT64_C(1) << 40 },
+        { "bandwidth", KIND_BYTES, AT(dmn_config, bandwidth_bytes_per_sec), 0, UINT64_C(1) << 40 },
+        { "workers_at_once", KIND_COUNT, AT(dmn_config, workers_at_once), 1, DMN_MAX_BAYS },
+        { "stall", KIND_SECONDS, AT(dmn_config, stall_sec), 10, 24 * 3600 },
+        { "dock_again", KIND_SECONDS, AT(dmn_config, dock_again_sec), 60, 90 * 24 * 3600 },
+        { "default_disposition", KIND_DISPOSITION, AT(dmn_config, default_disposition), 0, 0 },
+        { "verify", KIND_VERIFY, AT(dmn_config, verify), 0, 0 },
+        { "accept_unshipped", KIND_BOOL, AT(dmn_config, accept_unshipped), 0, 0 },
+        { "strict_hardware", KIND_BOOL, AT(dmn_config, strict_hardware), 0, 0 },
+        { "verbose_log", KIND_BOOL, AT(dmn_config, verbose_log), 0, 0 },
+        { "manifest_backup", KIND_BOOL, AT(dmn_config, manifest_backup), 0, 0 },
+        { "manifest_credentials", KIND_BOOL, AT(dmn_config, manifest_credentials), 0, 0 },
+        { "start_at_once", KIND_BOOL, AT(dmn_config, start_at_once), 0, 0 },
+};
+
+static const struct key account_keys[] = {
+        { "resource_id", KIND_TEXT, AT(dmn_account_config, resource_id), 0, 0 },
+        { "endpoint", KIND_TEXT, AT(dmn_account_config, endpoint), 0, 0 },
+        { "allow_plain", KIND_BOOL, AT(dmn_account_config, allow_plain), 0, 0 },
+        { "credential", KIND_CREDENTIAL, AT(dmn_account_config, credential_kind), 0, 0 },
+        { "credential_file", KIND_TEXT, AT(dmn_account_config, credential_file), 0, 0 },
+        { "containers", KIND_TEXT, AT(dmn_account_config, containers), 0, 0 },
+        { "ca_file", KIND_PATH, AT(dmn_account_config, ca_file), 0, 0 },
+        { "proxy", KIND_TEXT, AT(dmn_account_config, proxy), 0, 0 },
+        { "client_cert", KIND_PATH, AT(dmn_account_config, client_cert), 0, 0 },
+        { "client_key", KIND_PATH, AT(dmn_account_config, client_key), 0, 0 },
+        { "connect_to", KIND_TEXT, AT(dmn_account_config, connect_to), 0, 0 },
+        { "diagnostics", KIND_TEXT, AT(dmn_account_config, diagnostics), 0, 0 },
+};
+
+static const char *const place_names[_DMN_BAY_PLACE_MAX] = {
+#define X(id, key) [DMN_BAY_PLACE_##id] = key,
+        DMN_BAY_PLACES(X)
+#undef X
+};
+
+const char *dmn_bay_place_to_string(enum dmn_bay_place p)
+{
+        return (unsigned)p < _DMN_BAY_PLACE_MAX ? place_names[p] : NULL;
+}
+
+/* -- values
+ * ------------------------------------------------------------------------------------------- */
+
+static int set_text(char **member, const char *value)
+{
+        char *copy = value[0] != '\0' ? strdup(value) : NULL;
+
+        if (value[0] != '\0' && !copy)
+                return -ENOMEM;
+        free(*member); /* an empty value takes back what an earlier file said */
+        *member = copy;
+        return 0;
+}
+
+static int wrong(struct bth_error *error, const struct dmn_ini_entry *e, const char *expected)
+{
+        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID, "'%s' cannot be '%s': %s",
+                             e->key, e->value, expected);
+}
+
+static int parse_seconds(const char *text, uint64_t *ret)
+{
+        static const struct {
+                const char *unit;
+                uint64_t seconds;
+        } units[] = { { "", 1 },     { "s", 1 },     { "min", 60 },
+                      { "h", 3600 }, { "d", 86400 }, { "w", 7 * 86400 } };
+        const size_t digits = strspn(text, "0123456789");
+        const char *unit = text + digits + strspn(text + digits, " ");
+        uint64_t n;
+
+        if (digits > 9 || bth_parse_u64_n(text, digits, &n) < 0)
+                return -EINVAL;
+        for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+                if (strcmp(unit, units[i].unit) == 0) {
+                        *ret = n * units[i].seconds;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+static int set_number(uint64_t *member, const struct key *k, const struct dmn_ini_entry *e,
+                      struct bth_error *error)
+{
+        uint64_t n;
+        int r = k->kind == KIND_BYTES     ? bth_parse_size(e->value, &n)
+                : k->kind == KIND_SECONDS ? parse_seconds(e->value, &n)
+                                          : bth_parse_u64(e->value, &n);
+
+        if (r < 0)
+                return wrong(error, e,
+                             k->kind == KIND_BYTES ? "a size is expected, such as 512MiB"
+                             : k->kind == KIND_SECONDS
+                                     ? "a time is expected, such as 90s, 5min, 2h or 3d"
+                                     : "a number is expected");
+        if (n < k->min || n > k->max)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                     "'%s' cannot be '%s': it must be %llu to %llu%s", e->key,
+                                     e->value, (unsigned long long)k->min,
+                                     (unsigned long long)k->max,
+                                     k->kind == KIND_BYTES     ? " bytes"
+                                     : k->kind == KIND_SECONDS ? " seconds"
+                                                               : "");
+        *member = n;
+        return 0;
+}
+
+static int set_value(void *base, const struct key *k, const struct dmn_ini_entry *e,
+                     struct bth_error *error)
+{
+        void *member = (char *)base + k->offset;
+        int v;
+
+        switch (k->kind) {
+        case KIND_PATH:
+                if (e->value[0] != '\0' && e->value[0] != '/')
+                        return wrong(error, e, "a path from the root is expected");
+                return set_text(member, e->value);
+        case KIND_TEXT:
+                return set_text(member, e->value);
+        case KIND_CREDENTIAL:
+                if (!bth_streq(e->value, "key") && !bth_streq(e->value, "sas") &&
+                    !bth_streq(e->value, "bearer"))
+                        return wrong(error, e,
+                                     "key, sas or bearer is expected; the secret itself stands in "
+                                     "credential_file");
+                return set_text(member, e->value);
+        case KIND_BOOL:
+                return bth_parse_bool(e->value, member) < 0
+                               ? wrong(error, e, "yes or no is expected")
+                               : 0;
+        case KIND_DISPOSITION:
+                v = (int)bth_disposition_from_string(e->value);
+                if (v < 0)
+                        return wrong(error, e, "rename, no-overwrite or overwrite is expected");
+                *(enum bth_disposition *)member = (enum bth_disposition)v;
+                return 0;
+        case KIND_VERIFY:
+                v = (int)bth_verify_from_string(e->value);
+                if (v < 0)
+                        return wrong(error, e, "full, readback or service is expected");
+                *(enum bth_verify *)member = (enum bth_verify)v;
+                return 0;
+        default:
+                return set_number(member, k, e, error);
+        }
+}
+
+static int set_by_table(void *base, const struct key *keys, size_t n, const struct dmn_ini_entry *e,
+                        struct bth_error *error)
+{
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(keys[i].name, e->key) == 0)
+                        return set_value(base, &keys[i], e, error);
+        return bth_error_set(error, -EINVAL, BTH_REASON_SYNTAX,
+                             "there is no key '%s' in a section [%s]", e->key, e->section);
+}
+
+/* -- sections
+ * ----------------------------------------------------------------------------------------- */
+
+static int check_name(const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        static const char allowed[] =
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+        if (e->name[0] != '\0' && strlen(e->name) <= DMN_NAME_MAX &&
+            strspn(e->name, allowed) == strlen(e->name))
+                return 0;
+        return bth_error_set(
+                error, -EINVAL, BTH_REASON_NAME_INVALID,
+                "a section [%s NAME] needs a name of at most 64 letters, digits, '.', '_' and '-'",
+                e->section);
+}
+
+struct loading {
+        struct dmn_config *config;
+        const char *file;
+};
+
+/* The element of this name, made when it is not there yet. */
+static void *find_or_add(void **list, size_t *n, size_t each, size_t max, const char *name,
+                         bool *ret_new)
+{
+        char *grown;
+
+        *ret_new = false;
+        for (size_t i = 0; i < *n; i++)
+                if (strcmp(*(char **)((char *)*list + i * each), name) == 0)
+                        return (char *)*list + i * each;
+        if (*n == max)
+                return NULL;
+        grown = reallocarray(*list, *n + 1, each);
+        if (!grown)
+                return NULL;
+        *list = grown;
+        memset(grown + *n * each, 0, each);
+        *(char **)(grown + *n * each) = strdup(name);
+        if (!*(char **)(grown + *n * each))
+                return NULL;
+        *ret_new = true;
+        return grown + (*n)++ * each;
+}
+
+static int set_bay(struct dmn_bay_config *b, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        for (int i = DMN_BAY_PLACE_NONE + 1; i < _DMN_BAY_PLACE_MAX; i++) {
+                if (strcmp(e->key, place_names[i]) != 0)
+                        continue;
+                if (e->value[0] == '\0' || (i == DMN_BAY_PLACE_FOLDER && e->value[0] != '/'))
+                        return wrong(error, e,
+                                     i == DMN_BAY_PLACE_FOLDER ? "a path from the root is expected"
+                                                               : "a value is expected");
+                if (b->place != DMN_BAY_PLACE_NONE && (int)b->place != i)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "a bay has one place, and this one has '%s' already",
+                                             place_names[b->place]);
+                b->place = (enum dmn_bay_place)i;
+                return set_text(&b->at, e->value);
+        }
+        return bth_error_set(
+                error, -EINVAL, BTH_REASON_SYNTAX,
+                "there is no key '%s' in a section [bay]: path, slot, usb or folder is expected",
+                e->key);
+}
+
+static int take_bay(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        struct dmn_bay_config *b;
+        bool new;
+        int r = check_name(e, error);
+
+        if (r < 0)
+                return r;
+        b = find_or_add((void **)&l->config->bays, &l->config->n_bays, sizeof *b, DMN_MAX_BAYS,
+                        e->name, &new);
+        if (!b)
+                return bth_error_set(error, -E2BIG, BTH_REASON_LIMIT_EXCEEDED,
+                                     "there are too many bays");
+        if (new) {
+                b->line = e->line;
+                r = set_text(&b->file, l->file);
+        }
+        return r < 0 || !e->key ? r : set_bay(b, e, error);
+}
+
+static int take_account(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        struct dmn_account_config *a;
+        bool new;
+        int r = check_name(e, error);
+
+        if (r < 0)
+                return r;
+        a = find_or_add((void **)&l->config->accounts, &l->config->n_accounts, sizeof *a,
+                        DMN_MAX_ACCOUNTS, e->name, &new);
+        if (!a)
+                return bth_error_set(error, -E2BIG, BTH_REASON_LIMIT_EXCEEDED,
+                                     "there are too many accounts");
+        if (new) {
+                a->line = e->line;
+                r = set_text(&a->file, l->file);
+        }
+        return r < 0 || !e->key ? r
+                                : set_by_table(a, account_keys, ARRAY_SIZE(account_keys), e, error);
+}
+
+static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        struct loading *l = userdata;
+        int r;
+
+        if (strcmp(e->section, "bay") == 0)
+                r = take_bay(l, e, error);
+        else if (strcmp(e->section, "account") == 0)
+                r = take_account(l, e, error);
+        else if (strcmp(e->section, "station") == 0 && e->name[0] == '\0')
+                r = e->key ? set_by_table(l->config, station_keys, ARRAY_SIZE(station_keys), e,
+                                          error)
+                           : 0;
+        else
+                r = bth_error_set(error, -EINVAL, BTH_REASON_SYNTAX,
+                                  "there is no section [%s]: [station], [bay NAME] or [account "
+                                  "NAME] is expected",
+                                  e->section);
+        return r == -ENOMEM ? bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY,
+                                            "no memory for the configuration")
+                            : r;
+}
+
+/* -- the whole
+ * ---------------------------------------------------------------------------------------- */
+
+static int check_bays(const struct dmn_config *c, struct bth_error *error)
+{
+        for (size_t i = 0; i < c->n_bays; i++) {
+                const struct dmn_bay_config *b = &c->bays[i];
+
+                bth_error_at(error, b->file, b->line, BTH_ERROR_NO_OFFSET);
+                if (b->place == DMN_BAY_PLACE_NONE)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                             "bay '%s' has no place: path, slot, usb or folder",
+                                             b->name);
+                for (size_t k = 0; k < i; k++)
+                        if (c->bays[k].place == b->place && strcmp(c->bays[k].at, b->at) == 0)
+                                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                                     "bays '%s' and '%s' are at the same place",
+                                                     c->bays[k].name, b->name);
+        }
+        return 0;
+}
+
+static int check_accounts(const struct dmn_config *c, struct bth_error *error)
+{
+        for (size_t i = 0; i < c->n_accounts; i++) {
+                const struct dmn_account_config *a = &c->accounts[i];
+
+                bth_error_at(error, a->file, a->line, BTH_ERROR_NO_OFFSET);
+                if (!a->credential_kind || !a->credential_file)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                             "account '%s' needs credential (key, sas, bearer) and "
+                                             "credential_file",
+                                             a->name);
+                if (a->endpoint && bth_starts_with(a->endpoint, "http://") && !a->allow_plain)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "account '%s' has a plain http endpoint: allow_plain "
+                                             "= yes allows it",
+                                             a->name);
+        }
+        return 0;
+}
+
+static int set_defaults(struct dmn_config *c)
+{
+        c->memory_bytes = MEMORY_BYTES;
+        c->workers_at_once = DMN_MAX_BAYS;
+        c->stall_sec = STALL_SEC;
+        c->dock_again_sec = DOCK_AGAIN_SEC;
+        c->default_disposition = BTH_DISPOSITION_RENAME;
+        c->accept_unshipped = true;
+        c->start_at_once = true;
+        return set_text(&c->state_directory, STATE_DIRECTORY) < 0 ||
+                               set_text(&c->run_directory, RUN_DIRECTORY) < 0 ||
+                               set_text(&c->worker, WORKER) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+static int config_new(struct dmn_config **ret, struct bth_error *error)
+{
+        struct dmn_config *c = calloc(1, sizeof *c);
+
+        if (!c || set_defaults(c) < 0) {
+                (void)dmn_config_free(c);
+                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
+                                     "no memory for the configuration");
+        }
+        *ret = c;
+        return 0;
+}
+
+static int check(const struct dmn_config *c, struct bth_error *error)
+{
+        int r = check_bays(c, error);
+
+        if (r == 0)
+                r = check_accounts(c, error);
+        if (r == 0)
+                bth_error_clear(error);
+        return r;
+}
+
+int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_config **ret_config,
+                     struct bth_error *error)
+{
+        _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
+        struct loading l = { .file = object };
+        int r = config_new(&c, error);
+
+        l.config = c;
+        if (r == 0)
+                r = dmn_ini_parse(text, n, object, take_entry, &l, error);
+        if (r == 0)
+                r = check(c, error);
+        if (r < 0)
+                return r;
+        *ret_config = take_ptr(c);
+        return 0;
+}
+
+static int load_file(struct dmn_config *c, const char *path, struct bth_error *error)
+{
+        struct loading l = { .config = c, .file = path };
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r = bth_read_file(path, DMN_INI_MAX_BYTES, &text, &n);
+
+        if (r < 0) {
+                bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+                return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE, "it cannot be read: %s",
+                                     bth_strerror(r));
+        }
+        return dmn_ini_parse(text, n, path, take_entry, &l, error);
+}
+
+static int is_drop_in(const struct dirent *e)
+{
+        return e->d_name[0] != '.' && bth_ends_with(e->d_name, ".conf");
+}
+
+static int load_drop_ins(struct dmn_config *c, const char *path, struct bth_error *error)
+{
+        char folder[PATH_MAX], file[PATH_MAX + NAME_MAX + 2];
+        struct dirent **names = NULL;
+        int n, r = 0;
+
+        (void)snprintf(folder, sizeof folder, "%s.d", path);
+        n = scandir(folder, &names, is_drop_in, alphasort);
+        if (n < 0)
+                return errno == ENOENT ? 0
+                                       : bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
+                                                       "'%s' cannot be read: %s", folder,
+                                                       bth_strerror(-errno));
+        for (int i = 0; i < n; i++) {
+                (void)snprintf(file, sizeof file, "%s/%s", folder, names[i]->d_name);
+                if (r == 0)
+                        r = i < DROP_INS_MAX ? load_file(c, file, error) : -E2BIG;
+                free(names[i]);
+        }
+        free(names);
+        return r == -E2BIG ? bth_error_set(error, r, BTH_REASON_LIMIT_EXCEEDED,
+                                           "'%s' has too many files", folder)
+                           : r;
+}
+
+int dmn_config_load(const char *path, struct dmn_config **ret_config, struct bth_error *error)
+{
+        _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
+        int r = config_new(&c, error);
+
+        if (r == 0)
+                r = load_file(c, path, error);
+        if (r == 0)
+                r = load_drop_ins(c, path, error);
+        if (r == 0)
+                r = check(c, error);
+        if (r < 0)
+                return r;
+        *ret_config = take_ptr(c);
+        return 0;
+}
+
+static void free_texts(void *base, const struct key *keys, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (keys[i].kind == KIND_TEXT || keys[i].kind == KIND_PATH ||
+                    keys[i].kind == KIND_CREDENTIAL)
+                        free(*(char **)((char *)base + keys[i].offset));
+}
+
+struct dmn_config *dmn_config_free(struct dmn_config *c)
+{
+        if (!c)
+                return NULL;
+        for (size_t i = 0; i < c->n_bays; i++) {
+                free(c->bays[i].name);
+                free(c->bays[i].at);
+                free(c->bays[i].file);
+        }
+        for (size_t i = 0; i < c->n_accounts; i++) {
+                free_texts(&c->accounts[i], account_keys, ARRAY_SIZE(account_keys));
+                free(c->accounts[i].name);
+                free(c->accounts[i].file);
+        }
+        free(c->bays);
+        free(c->accounts);
+        free_texts(c, station_keys, ARRAY_SIZE(station_keys));
+        free(c);
+        return NULL;
+}
+
+const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
+                                                    const char *resource)
+{
+        for (size_t i = 0; i < c->n_accounts; i++)
+                if (bth_streq(c->accounts[i].resource_id, resource) ||
+                    strcmp(c->accounts[i].name, resource) == 0)
+                        return &c->accounts[i];
+        return NULL;
+}
+
+const struct dmn_bay_config *dmn_config_bay(const struct dmn_config *c, const char *name)
+{
+        for (size_t i = 0; i < c->n_bays; i++)
+                if (strcmp(c->bays[i].name, name) == 0)
+                        return &c->bays[i];
+        return NULL;
+}

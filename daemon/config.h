@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* config - what the operator decided: berthd.conf, then its drop-ins berthd.conf.d/ *.conf in the
+ * order of their names.
+ *
+ *     [station]        one
+ *     [bay NAME]       a slot, tied to a path, an enclosure's slot, a USB port, or a folder of
+ * image files [account NAME]   a storage account: who may be written to, and with which credential
+ *
+ * An unknown section or key, a value out of bounds, and two bays at one place are errors with file
+ * and line. Credentials are never in it, only the files that hold them (mode 0600), or the names of
+ * systemd credentials. Constant once loaded. */
+#pragma once
+
+#include "base/error.h"
+#include "base/order.h"
+
+#define DMN_CONFIG_PATH  "/etc/berth/berthd.conf"
+#define DMN_MAX_BAYS     256
+#define DMN_MAX_ACCOUNTS 256
+#define DMN_NAME_MAX     64 /* bytes of a bay's or account's name */
+
+/* How a bay is found; exactly one. X(identifier, key) */
+#define DMN_BAY_PLACES(X) \
+        X(NONE, "none")   \
+        X(PATH, "path")   \
+        X(SLOT, "slot")   \
+        X(USB, "usb")     \
+        X(FOLDER, "folder")
+
+enum dmn_bay_place {
+#define X(id, key) DMN_BAY_PLACE_##id,
+        DMN_BAY_PLACES(X)
+#undef X
+                _DMN_BAY_PLACE_MAX,
+        _DMN_BAY_PLACE_INVALID = -EINVAL,
+};
+const char *dmn_bay_place_to_string(enum dmn_bay_place p); /* the key; NULL outside the list */
+
+struct dmn_bay_config {
+        char *name;
+        enum dmn_bay_place place;
+        char *at; /* ID_PATH, "ENCLOSURE/SLOT", port "2-1.4", or a folder */
+        char *file;
+        uint64_t line; /* where it stands, for complaints */
+};
+
+struct dmn_account_config {
+        char *name;        /* of the section, and of the storage account */
+        char *resource_id; /* by which jobs name it; NULL: by `name` */
+        char *endpoint;    /* URL; NULL: the public cloud's */
+        bool allow_plain;
+        char *credential_kind; /* "key", "sas", "bearer" */
+        char *credential_file; /* mode 0600; a name without '/' is a systemd credential */
+        char *containers;      /* that may be written to, apart by blanks; NULL: all */
+        char *ca_file, *proxy, *client_cert, *client_key, *connect_to;
+        char *diagnostics; /* container or folder of the copy logs; NULL: the default */
+        char *file;
+        uint64_t line;
+};
+
+struct dmn_config {
+        char *name, *location; /* of the station */
+        char *state_directory, *run_directory, *spool_directory;
+        char *worker;                                   /* the program */
+        uint64_t memory_bytes, bandwidth_bytes_per_sec; /* over all drives; bandwidth 0: no cap */
+        uint64_t workers_at_once;
+        uint64_t stall_sec, dock_again_sec;
+        enum bth_disposition default_disposition;
+        enum bth_verify verify;
+        bool accept_unshipped, strict_hardware, verbose_log, manifest_backup, manifest_credentials,
+                start_at_once;
+        struct dmn_bay_config *bays;
+        size_t n_bays;
+        struct dmn_account_config *accounts;
+        size_t n_accounts;
+};
+
+/* Reads the file and its drop-ins. Returns 0; -EBADMSG or -EINVAL with file and line; -ENOENT and
+ * other -errno of the file; -ENOMEM. */
+int dmn_config_load(const char *path, struct dmn_config **ret_config, struct bth_error *error)
+        _must_check_;
+/* The same from memory, for tests and fuzzing: one file, no drop-ins. */
+int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_config **ret_config,
+                     struct bth_error *error) _must_check_;
+struct dmn_config *dmn_config_free(struct dmn_config *c); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(dmn_config_free, struct dmn_config *);
+
+/* The account by resource id or name, or NULL. */
+const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
+                                                    const char *resource);
+const struct dmn_bay_config *dmn_config_bay(const struct dmn_config *c, const char *name);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+        _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
+        struct bth_error e = BTH_ERROR_INIT;
+        int r = dmn_config_parse((const char *)data, n, "fuzz.conf", &c, &e);
+
+        /* Whoever cannot start a station must be told why. */
+        if (r < 0 && e.sentence[0] == '\0')
+                abort();
+        for (size_t i = 0; r == 0 && i < c->n_bays; i++)
+                if (dmn_config_bay(c, c->bays[i].name) != &c->bays[i])
+                        abort();
+        return 0;
+}

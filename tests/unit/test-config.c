@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* config - what berthd.conf may say, and the sentence, file and line for what it may not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+#include "daemon/config.h"
+
+static const char good[] = "# a station\n"
+                           "[station]\n"
+                           "name = east 1\n"
+                           "memory = 2GiB\n"
+                           "bandwidth=100MB\n"
+                           "  dock_again = 2d\n"
+                           "verify = readback\r\n"
+                           "accept_unshipped = no\n"
+                           "; another comment\n"
+                           "\n"
+                           "[bay 1]\n"
+                           "path = pci-0000:00:1f.2-ata-1\n"
+                           "[bay 2]\n"
+                           "folder = /srv/bays/2\n"
+                           "[account photos]\n"
+                           "resource_id = /subscriptions/x/photos\n"
+                           "endpoint = https://127.0.0.1:10000/photos\n"
+                           "credential = key\n"
+                           "credential_file = /etc/berth/photos.key\n"
+                           "containers = a b\n";
+
+static void test_good(void **state)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_config *c = NULL;
+
+        (void)state;
+        assert_int_equal(dmn_config_parse(good, strlen(good), "x.conf", &c, &e), 0);
+        assert_string_equal(c->name, "east 1");
+        assert_int_equal(c->memory_bytes, UINT64_C(2) << 30);
+        assert_int_equal(c->bandwidth_bytes_per_sec, 100000000);
+        assert_int_equal(c->dock_again_sec, 2 * 86400);
+        assert_int_equal(c->verify, BTH_VERIFY_READBACK);
+        assert_false(c->accept_unshipped);
+        assert_int_equal(c->n_bays, 2);
+        assert_int_equal(dmn_config_bay(c, "2")->place, DMN_BAY_PLACE_FOLDER);
+        assert_string_equal(dmn_config_bay(c, "1")->at, "pci-0000:00:1f.2-ata-1");
+        assert_ptr_equal(dmn_config_account(c, "photos"),
+                         dmn_config_account(c, "/subscriptions/x/photos"));
+        assert_null(dmn_config_account(c, "other"));
+        assert_string_equal(c->worker, "/usr/libexec/berth/berth-worker");
+        (void)dmn_config_free(c);
+}
+
+static void test_empty_is_a_station(void **state)
+{
+        struct dmn_config *c = NULL;
+
+        (void)state;
+        assert_int_equal(dmn_config_parse("", 0, "x.conf", &c, NULL), 0);
+        assert_int_equal(c->n_bays, 0);
+        assert_true(c->accept_unshipped);
+        (void)dmn_config_free(c);
+}
+
+static void test_complaints(void **state)
+{
+        static const struct {
+                const char *text, *says;
+                uint64_t line;
+        } bad[] = {
+                { "[station]\nnmae = x\n", "no key 'nmae'", 2 },
+                { "[statoin]\n", "no section [statoin]", 1 },
+                { "[station x]\n", "no section [station]", 1 },
+                { "name = x\n", "before the first", 1 },
+                { "[station]\nname\n", "neither a [section]", 2 },
+                { "[station\n", "not closed", 1 },
+                { "[]\n", "named by small letters", 1 },
+                { "[station]\nname = a\nname = b\n", "given twice", 3 },
+                { "[station]\nmemory = 1\n", "must be 67108864 to", 2 },
+                { "[station]\nmemory = lots\n", "a size is expected", 2 },
+                { "[station]\nstall = 5 fortnights\n", "a time is expected", 2 },
+                { "[station]\naccept_unshipped = maybe\n", "yes or no", 2 },
+                { "[station]\nverify = no\n", "full, readback or service", 2 },
+                { "[station]\ndefault_disposition = keep\n", "rename, no-overwrite or overwrite",
+                  2 },
+                { "[station]\nstate_directory = here\n", "a path from the root", 2 },
+                { "[station]\nname = a\x01\n", "control character", 2 },
+                { "[station]\nname = \xff\n", "not UTF-8", 2 },
+                { "[bay]\npath = x\n", "needs a name", 1 },
+                { "[bay a/b]\npath = x\n", "needs a name", 1 },
+                { "[bay 1]\n", "has no place", 1 },
+                { "[bay 1]\npath = x\nusb = 1-2\n", "has 'path' already", 3 },
+                { "[bay 1]\nfolder = bays\n", "a path from the root", 2 },
+                { "[bay 1]\nserial = x\n", "path, slot, usb or folder", 2 },
+                { "[bay 1]\npath = x\n\n[bay 2]\npath = x\n", "at the same place", 4 },
+                { "[account a]\ncredential = key\n", "needs credential", 1 },
+                { "[account a]\ncredential = s3cret\n", "key, sas or bearer", 2 },
+                { "[account a]\ncredential=key\ncredential_file=/k\nendpoint=http://x/a\n",
+                  "allow_plain", 1 },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+                struct bth_error e = BTH_ERROR_INIT;
+                struct dmn_config *c = NULL;
+
+                if (dmn_config_parse(bad[i].text, strlen(bad[i].text), "x.conf", &c, &e) >= 0)
+                        fail_msg("taken: %s", bad[i].text);
+                assert_null(c);
+                if (!strstr(e.sentence, bad[i].says) || e.line != bad[i].line ||
+                    strcmp(e.object, "x.conf") != 0)
+                        fail_msg("%s: %s (line %llu)", bad[i].text, e.sentence,
+                                 (unsigned long long)e.line);
+        }
+}
+
+static void put(const char *path, const char *text)
+{
+        assert_int_equal(bth_write_file_atomic(path, text, strlen(text), 0600), 0);
+}
+
+static void test_drop_ins(void **state)
+{
+        char folder[] = "/tmp/berth-config-XXXXXX", path[64], in[96], file[160];
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_config *c = NULL;
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        snprintf(path, sizeof path, "%s/berthd.conf", folder);
+        snprintf(in, sizeof in, "%s.d", path);
+        assert_int_equal(dmn_config_load(path, &c, &e), -ENOENT);
+        put(path, good);
+        assert_int_equal(mkdir(in, 0700), 0);
+        snprintf(file, sizeof file, "%s/10-name.conf", in);
+        put(file, "[station]\nname = west\n[bay 2]\nfolder=/b\n");
+        snprintf(file, sizeof file, "%s/20-name.conf", in);
+        put(file, "[station]\nname = north\n");
+        snprintf(file, sizeof file, "%s/30-name.off", in);
+        put(file, "nonsense");
+        bth_error_clear(&e);
+        assert_int_equal(dmn_config_load(path, &c, &e), 0);
+        assert_string_equal(c->name, "north");
+        assert_string_equal(dmn_config_bay(c, "2")->at, "/b");
+        assert_int_equal(c->n_bays, 2);
+        (void)dmn_config_free(c);
+        c = NULL;
+        snprintf(file, sizeof file, "%s/40-bad.conf", in);
+        put(file, "[station]\n\nno = 1\n");
+        assert_int_equal(dmn_config_load(path, &c, &e), -EINVAL);
+        assert_string_equal(e.object, file);
+        assert_int_equal(e.line, 3);
+        for (const char *const *n = (const char *const[]){ "10-name.conf", "20-name.conf",
+                                                           "30-name.off", "40-bad.conf", NULL };
+             *n; n++) {
+                snprintf(file, sizeof file, "%s/%s", in, *n);
+                unlink(file);
+        }
+        rmdir(in);
+        unlink(path);
+        rmdir(folder);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_good),
+                cmocka_unit_test(test_empty_is_a_station),
+                cmocka_unit_test(test_complaints),
+                cmocka_unit_test(test_drop_ins),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
