@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* odd-worker - a worker that misbehaves on demand: what it does stands in the order's job. Never
+ * part of a station. */
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/exit.h"
+#include "base/order.h"
+#include "base/str.h"
+
+static void say(const struct bth_message *m)
+{
+        struct bth_frame *f = NULL;
+
+        if (bth_message_to_frame(m, &f) < 0 || bth_frame_send(STDIN_FILENO, f) < 0)
+                _exit(3);
+        (void)bth_frame_free(f);
+}
+
+static void say_activity(enum bth_activity a)
+{
+        const struct bth_message m = { .type = BTH_MESSAGE_ACTIVITY,
+                                       .activity = { .activity = a } };
+
+        say(&m);
+}
+
+static void say_result(enum bth_run_end end, const char *status)
+{
+        const struct bth_message m = {
+                .type = BTH_MESSAGE_RESULT,
+                .result = { .end = end, .copy_status = (char *)(uintptr_t)status, .blobs = 7 }
+        };
+
+        say(&m);
+}
+
+static int hear(struct bth_frame_reader *reader, struct bth_message *ret)
+{
+        struct bth_frame *f = NULL;
+        int r = bth_frame_read(reader, &f);
+
+        r = r > 0 ? bth_message_from_frame(f, ret, NULL) : -1;
+        (void)bth_frame_free(f);
+        return r;
+}
+
+int main(void)
+{
+        struct bth_frame_reader *reader;
+        struct bth_message order, more;
+        const char *what;
+
+        if (bth_frame_reader_new(STDIN_FILENO, &reader) < 0 || hear(reader, &order) < 0)
+                return 2;
+        what = order.order.job;
+        say_activity(BTH_ACTIVITY_UNLOCKING);
+        if (bth_streq(what, "good"))
+                say_result(BTH_RUN_END_FINISHED, "Completed");
+        else if (bth_streq(what, "crash"))
+                (void)raise(SIGSEGV);
+        else if (bth_streq(what, "no-progress"))
+                _exit(BTH_EXIT_NO_PROGRESS);
+        else if (bth_streq(what, "code"))
+                _exit(5);
+        else if (bth_streq(what, "nonsense"))
+                (void)!write(STDIN_FILENO, "GET / HTTP/1.1\r\nHost: station\r\n\r\n", 33);
+        else if (bth_streq(what, "twice")) {
+                say_result(BTH_RUN_END_FINISHED, "Completed");
+                say_result(BTH_RUN_END_FINISHED, "Completed");
+        } else if (bth_streq(what, "out-of-turn"))
+                say(&order);
+        else if (bth_streq(what, "deaf")) {
+                (void)signal(SIGTERM, SIG_IGN);
+                for (;;)
+                        (void)pause();
+        } else if (bth_streq(what, "obedient") && hear(reader, &more) == 0)
+                say_result(more.type == BTH_MESSAGE_STOP ? BTH_RUN_END_STOPPED : BTH_RUN_END_FAILED,
+                           NULL);
+        else if (bth_streq(what, "closes")) { /* says nothing more, and lives on */
+                (void)shutdown(STDIN_FILENO, SHUT_RDWR);
+                (void)close(STDIN_FILENO);
+                (void)usleep(200000);
+        }
+        return 0;
+}
