@@ -79,7 +79,8 @@ struct dmn_config {
  * other -errno of the file; -ENOMEM. */
 int dmn_config_load(const char *path, struct dmn_config **ret_config, struct bth_error *error)
         _must_check_;
-/* The same from memory, for tests and fuzzing: one file, no drop-ins. */
+/* The same from memory, for tests and fuzzing: one file, no drop-ins. Returns as dmn_config_load().
+ */
 int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_config **ret_config,
                      struct bth_error *error) _must_check_;
 struct dmn_config *dmn_config_free(struct dmn_config *c); /* NULL is fine; returns NULL */
