@@ -143,27 +143,40 @@ int upl_budget_take(struct upl_budget *b, uint64_t bytes)
         return r;
 }
 
-int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
+/* Memory for what was taken; called with the lock held, left without it. */
+static int finish_taking(struct upl_budget *b, uint64_t bytes, int r, void **ret_buffer)
 {
-        void *buffer = NULL, *chain;
-        int r;
+        void *buffer = r == 0 ? upl_pool_get(&b->pool, bytes) : NULL;
+        void *chain = upl_pool_trim(&b->pool, room_for_pool(b));
 
-        (void)pthread_mutex_lock(&b->lock);
-        r = take_locked(b, bytes);
-        if (r == 0)
-                buffer = upl_pool_get(&b->pool, bytes);
-        chain = upl_pool_trim(&b->pool, room_for_pool(b));
         (void)pthread_mutex_unlock(&b->lock);
         upl_pool_free_chain(chain);
-        if (r == 0 && !buffer)
+        if (r < 0)
+                return r;
+        if (!buffer)
                 buffer = bth_io_buffer_new((size_t)upl_pool_size(bytes));
-        if (r == 0 && !buffer) {
+        if (!buffer) {
                 upl_budget_give(b, bytes);
-                r = -ENOMEM;
+                return -ENOMEM;
         }
-        if (r == 0)
-                *ret_buffer = buffer;
-        return r;
+        *ret_buffer = buffer;
+        return 0;
+}
+
+int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        return finish_taking(b, bytes, take_locked(b, bytes), ret_buffer);
+}
+
+int upl_budget_try_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
+{
+        (void)pthread_mutex_lock(&b->lock);
+        if (!b->closed && (b->next_turn != b->serving || !has_room(b, bytes))) {
+                (void)pthread_mutex_unlock(&b->lock);
+                return -EAGAIN;
+        }
+        return finish_taking(b, bytes, take_locked(b, bytes), ret_buffer);
 }
 
 /* Called with the lock held. */

@@ -37,6 +37,9 @@ void upl_budget_give(struct upl_budget *b, uint64_t bytes);
  * for the next, as long as kept and taken ones together stay within the total.
  * Returns 0, -ECANCELED, -ENOMEM. Blocks. */
 int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer) _must_check_;
+/* The same without waiting, also not behind others: -EAGAIN. For who holds some already. Returns 0,
+ * -EAGAIN, -ECANCELED, -ENOMEM. */
+int upl_budget_try_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer) _must_check_;
 /* `bytes` as it was taken. NULL is not allowed. */
 void upl_budget_give_buffer(struct upl_budget *b, uint64_t bytes, void *buffer);
 /* Changes the total while running; what is above it comes back as it is given. */

@@ -574,30 +574,55 @@ struct upl_client *upl_client_free(struct upl_client *c)
         return NULL;
 }
 
-int upl_client_start(struct upl_client *c, struct upl_call *call)
+static struct upl_attempt *attempt_new(struct upl_client *c, struct upl_call *call)
 {
         struct upl_attempt *a = calloc(1, sizeof *a);
-        bool stopped;
 
         if (!a)
-                return -ENOMEM;
+                return NULL;
         a->client = c;
         a->call = call;
         call->attempt = a;
         call->attempts = 0;
         call->sent_before = false;
+        return a;
+}
+
+size_t upl_client_start_many(struct upl_client *c, struct upl_call *const *calls, size_t n)
+{
+        bool stopped, idle;
+        size_t made = 0;
+
+        for (size_t i = 0; i < n; i++)
+                calls[i]->attempt = NULL;
+        while (made < n && attempt_new(c, calls[made]))
+                made++;
         (void)pthread_mutex_lock(&c->lock);
         stopped = c->stop;
-        if (!stopped)
-                list_add(&c->arrived, a);
+        idle = !c->arrived.first;
+        for (size_t i = 0; i < made && !stopped; i++)
+                list_add(&c->arrived, calls[i]->attempt);
         (void)pthread_mutex_unlock(&c->lock);
-        if (stopped) {
-                call->attempt = NULL;
-                attempt_free(a);
-                return -ECANCELED;
+        for (size_t i = 0; i < made && stopped; i++) {
+                attempt_free(calls[i]->attempt);
+                calls[i]->attempt = NULL;
         }
-        upl_http_wake(c->http);
-        return 0;
+        /* Where others have arrived and were not taken yet, the client is awake or about to be. */
+        if (!stopped && made > 0 && idle)
+                upl_http_wake(c->http);
+        return stopped ? 0 : made;
+}
+
+int upl_client_start(struct upl_client *c, struct upl_call *call)
+{
+        bool stopped;
+
+        if (upl_client_start_many(c, &call, 1) == 1)
+                return 0;
+        (void)pthread_mutex_lock(&c->lock);
+        stopped = c->stop;
+        (void)pthread_mutex_unlock(&c->lock);
+        return stopped ? -ECANCELED : -ENOMEM;
 }
 
 struct waiter {

@@ -67,6 +67,11 @@ struct upl_call {
  * `done` is not called. */
 int upl_client_start(struct upl_client *c, struct upl_call *call) _must_check_;
 
+/* Many at once, which wakes the client once. Returns how many were started, from the front: of the
+ * others `attempt` is NULL and `done` is not called. */
+size_t upl_client_start_many(struct upl_client *c, struct upl_call *const *calls, size_t n)
+        _must_check_;
+
 /* Starts the call and waits for its end; `done` is not used. Not from the client's own thread.
  * Returns `call->result`, -ENOMEM. `error` gets the sentence. Blocks. */
 int upl_client_call(struct upl_client *c, struct upl_call *call, struct bth_error *error)

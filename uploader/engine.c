@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "uploader/batch.h"
+
 #define DEFAULT_THREADS    32u
 #define THREAD_STACK_BYTES ((size_t)256 << 10)
 
@@ -14,44 +16,63 @@ struct engine {
         bool at_end;
 };
 
-/* Takes the next blob. Returns false when there is none, or none wanted. */
-static bool take(struct engine *e, struct upl_transfer_item *item, void **cookie)
+/* Takes the next blob. Returns false when there is none, or none wanted. Called with the lock held.
+ */
+static bool take(struct engine *e, struct upl_batch_lot *lot)
 {
         const struct upl_engine_options *o = e->options;
         int r = 0;
 
-        (void)pthread_mutex_lock(&e->lock);
         if (e->failed == 0 && !e->at_end) {
-                r = atomic_load(o->env->stop) ? -ECANCELED : o->next(o->userdata, item, cookie);
+                r = atomic_load(o->env->stop) ? -ECANCELED
+                                              : o->next(o->userdata, &lot->item, &lot->cookie);
                 if (r < 0)
                         e->failed = r;
                 e->at_end = r <= 0;
         }
-        (void)pthread_mutex_unlock(&e->lock);
         return r > 0;
+}
+
+/* Takes one blob, and more as long as they are small. */
+static size_t take_some(struct engine *e, struct upl_batch_lot *lots)
+{
+        size_t n = 0;
+
+        (void)pthread_mutex_lock(&e->lock);
+        while (n < UPL_BATCH_MAX && take(e, &lots[n]))
+                if (!upl_batch_takes(e->options->env, &lots[n++].item))
+                        break;
+        (void)pthread_mutex_unlock(&e->lock);
+        return n;
+}
+
+static void tell_end(struct engine *e, struct upl_batch_lot *lot)
+{
+        const struct upl_engine_options *o = e->options;
+
+        if (lot->r == 0)
+                o->ended(o->userdata, lot->cookie, &lot->item, &lot->result);
+        else if (o->dropped)
+                o->dropped(o->userdata, lot->cookie);
+        if (lot->r < 0 && e->failed == 0)
+                e->failed = lot->r;
 }
 
 static void *engine_thread(void *userdata)
 {
         struct engine *e = userdata;
-        const struct upl_engine_options *o = e->options;
-        struct upl_transfer_item item;
-        void *cookie;
+        struct upl_batch_lot lots[UPL_BATCH_MAX];
+        size_t n;
 
-        while (take(e, &item, &cookie)) {
-                struct upl_transfer_result result;
-                int r = upl_transfer_run(o->env, &item, &result);
-
+        while ((n = take_some(e, lots)) > 0) {
+                upl_batch_run(e->options->env, lots, n);
                 (void)pthread_mutex_lock(&e->lock);
-                if (r == 0)
-                        o->ended(o->userdata, cookie, &item, &result);
-                else if (o->dropped)
-                        o->dropped(o->userdata, cookie);
-                if (r < 0 && e->failed == 0)
-                        e->failed = r;
+                for (size_t i = 0; i < n; i++)
+                        tell_end(e, &lots[i]);
                 (void)pthread_mutex_unlock(&e->lock);
-                if (r == 0)
-                        upl_transfer_result_clear(&result);
+                for (size_t i = 0; i < n; i++)
+                        if (lots[i].r == 0)
+                                upl_transfer_result_clear(&lots[i].result);
         }
         return NULL;
 }
@@ -71,7 +92,7 @@ int upl_engine_run(const struct upl_engine_options *options)
         unsigned wanted = options->threads ? options->threads : DEFAULT_THREADS, n = 0;
         pthread_t threads[UPL_ENGINE_THREADS_MAX];
         pthread_attr_t attributes;
-        int r;
+        int r, flushed;
 
         if (wanted > UPL_ENGINE_THREADS_MAX)
                 return -EINVAL;
@@ -90,7 +111,10 @@ int upl_engine_run(const struct upl_engine_options *options)
         for (unsigned i = 0; i < n; i++)
                 (void)pthread_join(threads[i], NULL);
         /* With at least one thread everything was done, only slower. */
-        return n > 0 ? e.failed : r;
+        if (n > 0)
+                r = e.failed;
+        flushed = upl_state_flush(options->env->state);
+        return r < 0 ? r : flushed;
 }
 
 void upl_engine_stop(struct upl_transfer_env *env, atomic_bool *stop)

@@ -42,11 +42,17 @@ int upl_part_read_fault(struct upl_transfer *t, size_t i, int r)
         }
 }
 
-int upl_part_check_end(struct upl_transfer *t, size_t i)
+bool upl_part_check_quietly(const struct upl_transfer *t, size_t i)
 {
         const struct upl_part *part = &t->plan->parts[i];
 
-        if (bth_range_inside(part->offset_bytes, part->length_bytes, t->item->content->size_bytes))
+        return bth_range_inside(part->offset_bytes, part->length_bytes,
+                                t->item->content->size_bytes);
+}
+
+int upl_part_check_end(struct upl_transfer *t, size_t i)
+{
+        if (upl_part_check_quietly(t, i))
                 return 0;
         return part_fault(t, i, -ENODATA, BTH_REASON_VALUE_INVALID,
                           BTH_RANGE_STATUS_FILE_UNEXPECTED_END,
@@ -88,6 +94,18 @@ struct upl_checksum upl_part_checksum(const struct upl_transfer *t, size_t i)
                                       .crc64 = !p->has_md5 && p->has_crc64 ? &p->crc64 : NULL };
 }
 
+bool upl_part_take_hash(struct upl_transfer *t, size_t i, const uint8_t md5[BTH_MD5_BYTES])
+{
+        struct upl_part_state *p = &t->parts[i];
+
+        if (p->has_md5)
+                return memcmp(md5, p->md5, BTH_MD5_BYTES) == 0;
+        memcpy(p->md5, md5, BTH_MD5_BYTES);
+        p->has_md5 = p->has_id = true;
+        (void)upl_plan_block_id(t->plan, md5, t->plan->parts[i].length_bytes, p->id);
+        return true;
+}
+
 /* Is the hash of what was read the right one, or the first one that is known of it? */
 static bool judge(struct upl_transfer *t, size_t i, const void *data)
 {
@@ -104,12 +122,7 @@ static bool judge(struct upl_transfer *t, size_t i, const void *data)
                 return right;
         }
         hash_part(t, i, data, md5);
-        if (p->has_md5)
-                return memcmp(md5, p->md5, BTH_MD5_BYTES) == 0;
-        memcpy(p->md5, md5, BTH_MD5_BYTES);
-        p->has_md5 = p->has_id = true;
-        (void)upl_plan_block_id(t->plan, md5, n, p->id);
-        return true;
+        return upl_part_take_hash(t, i, md5);
 }
 
 /* Is the manifest's hash for the service alone to compare? */

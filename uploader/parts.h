@@ -10,8 +10,9 @@
 #include "uploader/transfer.h"
 
 /* Beside 0 and negative errnos: */
-#define TRANSFER_SKIP 1 /* the blob is left as it is */
-#define TRANSFER_OURS 2 /* another station has put it there */
+#define TRANSFER_SKIP  1 /* the blob is left as it is */
+#define TRANSFER_OURS  2 /* another station has put it there */
+#define TRANSFER_KNOWN 3 /* an earlier run has brought it to its end */
 
 struct upl_part_state {
         char id[UPL_PLAN_ID_BYTES];
@@ -97,6 +98,10 @@ struct upl_checksum upl_part_checksum(const struct upl_transfer *t, size_t i);
 int upl_part_learn_hash(struct upl_transfer *t, size_t i) _must_check_;
 /* The body of a long part with a known hash. Returns 0; errors as above. */
 int upl_part_stream(struct upl_transfer *t, size_t i, struct upl_stream **ret_stream) _must_check_;
+/* Takes the MD5 that was computed of a part. False when it is not the one that is known. */
+bool upl_part_take_hash(struct upl_transfer *t, size_t i, const uint8_t md5[BTH_MD5_BYTES]);
+/* Is the part inside the file? Without making it a fault. */
+bool upl_part_check_quietly(const struct upl_transfer *t, size_t i);
 /* Is the part inside the file? Returns 0, or -ENODATA as the part's fault. */
 int upl_part_check_end(struct upl_transfer *t, size_t i) _must_check_;
 /* Makes an error of reading or hashing the part's fault. Returns the error as it counts for the
@@ -112,6 +117,21 @@ int upl_parts_read_back(struct upl_transfer *t) _must_check_;
  * 0, and errors as upl_parts_send(). */
 int upl_pages_compare(struct upl_transfer *t, bool *ret_ours) _must_check_;
 
+/* The stages of upl_transfer_run(), for batches. `t` has its environment, item and result.
+ * Opening returns 0, TRANSFER_KNOWN (nothing else may be done), or an error for closing; */
+int upl_transfer_open(struct upl_transfer *t) _must_check_;
+/* driving to the end, where the first try was made already or not, returns what closing takes; */
+int upl_transfer_drive(struct upl_transfer *t, bool tried, int r) _must_check_;
+/* closing returns as upl_transfer_run(). */
+int upl_transfer_close(struct upl_transfer *t, int r) _must_check_;
+/* Put Blob of all that is held. Returns 0 and the errors of the builder. */
+int upl_transfer_build_whole(struct upl_transfer *t, const void *data, struct upl_call *call)
+        _must_check_;
+/* Its answer. Returns as upl_failure_errno() says, -EBADMSG for another checksum. */
+int upl_transfer_whole_answered(struct upl_transfer *t, struct upl_call *call) _must_check_;
+
+/* Takes the service's clock from an answer. */
+void upl_transfer_learn(struct upl_transfer *t, const struct upl_call *call);
 /* A request of this blob; the service's clock is learned from its answer. `built` is the builder's
  * result. Returns as upl_client_call(), and -ECANCELED. */
 int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built) _must_check_;

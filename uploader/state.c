@@ -23,7 +23,7 @@
 #define TEXT_NONE         UINT32_MAX
 #define BUCKETS_FIRST     1024u
 
-enum record_kind { RECORD_INTENT = 1, RECORD_OUTCOME = 2, RECORD_PAGE = 3 };
+enum record_kind { RECORD_INTENT = 1, RECORD_OUTCOME = 2, RECORD_PAGE = 3, RECORD_BEGUN = 4 };
 
 struct page {
         uint64_t offset_bytes, length_bytes;
@@ -46,7 +46,8 @@ struct upl_state {
         uint64_t size_bytes;    /* written */
         uint64_t flushed_bytes; /* on stable storage */
         bool flushing;          /* a thread is in fdatasync(), without the lock */
-        int failed;             /* the error that ended all writing */
+        uint64_t begun_usec;
+        int failed; /* the error that ended all writing */
         struct entry **buckets;
         size_t n_buckets, n_entries;
 };
@@ -360,6 +361,9 @@ static int replay_record(struct upl_state *s, uint32_t kind, uint64_t blob, cons
                 page.offset_bytes = take_number(&c, 8);
                 page.length_bytes = take_number(&c, 8);
                 return c.bad ? -EBADMSG : remember_page(s, blob, page);
+        case RECORD_BEGUN:
+                s->begun_usec = take_number(&c, 8);
+                return c.bad ? -EBADMSG : 0;
         default:
                 return -EBADMSG;
         }
@@ -603,6 +607,45 @@ int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent
         return r;
 }
 
+int upl_state_begin(struct upl_state *s, uint64_t realtime_usec)
+{
+        _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
+        int r = add_u64(&payload, realtime_usec);
+
+        if (r < 0)
+                return r;
+        (void)pthread_mutex_lock(&s->lock);
+        if (s->begun_usec == 0) {
+                r = append(s, RECORD_BEGUN, 0, &payload);
+                if (r == 0)
+                        r = flush_up_to(s, s->size_bytes);
+                if (r == 0)
+                        s->begun_usec = realtime_usec;
+        }
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+uint64_t upl_state_begun(struct upl_state *s)
+{
+        uint64_t begun;
+
+        (void)pthread_mutex_lock(&s->lock);
+        begun = s->begun_usec;
+        (void)pthread_mutex_unlock(&s->lock);
+        return begun;
+}
+
+int upl_state_flush(struct upl_state *s)
+{
+        int r;
+
+        (void)pthread_mutex_lock(&s->lock);
+        r = flush_up_to(s, s->size_bytes);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
 int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
 {
         _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
@@ -620,8 +663,6 @@ int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcom
         r = append(s, RECORD_OUTCOME, blob, &payload);
         if (r == 0)
                 r = remember_outcome(s, blob, outcome);
-        if (r == 0)
-                r = flush_up_to(s, s->size_bytes);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }

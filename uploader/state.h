@@ -32,6 +32,12 @@ DEFINE_CLEANUP(upl_state_free, struct upl_state *);
 /* The identity it was opened with, UPL_STATE_IDENTITY_BYTES; borrowed. */
 const uint8_t *upl_state_identity(const struct upl_state *s);
 
+/* When this transfer was begun, by the service's clock: what was put there since and is ours needs
+ * no intent. Recorded once, and on stable storage when it returns. Returns as upl_state_intend().
+ */
+int upl_state_begin(struct upl_state *s, uint64_t realtime_usec) _must_check_;
+uint64_t upl_state_begun(struct upl_state *s); /* 0: not yet */
+
 /* What is decided for a blob before anything of it is sent. */
 struct upl_intent {
         char *name;             /* in its container; after rename another one than the manifest's */
@@ -50,12 +56,15 @@ struct upl_outcome {
 };
 void upl_outcome_clear(struct upl_outcome *o);
 
-/* Record, and return when it is on stable storage; calls of many threads share one flush.
- * Return 0; -errno of write(2) or fdatasync(2), after which every call fails alike; -ENOMEM. */
+/* Record; an intent is on stable storage when it returns, and calls of many threads share one
+ * flush. An outcome is not: should it be lost, the blob is found to be ours again. Return 0; -errno
+ * of write(2) or fdatasync(2), after which every call fails alike; -ENOMEM. */
 int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
         _must_check_;
 int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
         _must_check_;
+/* Brings all to stable storage. Returns as above. */
+int upl_state_flush(struct upl_state *s) _must_check_;
 /* A range of a page blob is acknowledged. Not flushed at once: a lost record costs sending it
  * again. Returns 0, -errno of write(2), -ENOMEM. */
 int upl_state_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes, uint64_t length_bytes)

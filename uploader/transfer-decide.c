@@ -31,9 +31,20 @@ static uint64_t service_now(struct upl_transfer_env *env)
                           atomic_load(&env->service_clock_usec));
 }
 
+void upl_transfer_learn(struct upl_transfer *t, const struct upl_call *call)
+{
+        uint64_t date = http_time_usec(upl_headers_get(call->answer, "Date"));
+
+        if (date == 0)
+                return;
+        atomic_store(&t->env->service_clock_usec,
+                     (long long)date - (long long)bth_now_realtime_usec());
+        if (upl_state_begun(t->env->state) == 0 && upl_state_begin(t->env->state, date) < 0)
+                bth_debug("the begin of the transfer could not be recorded, ignoring");
+}
+
 int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built)
 {
-        uint64_t date;
         int r;
 
         if (built < 0)
@@ -41,13 +52,15 @@ int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built)
         if (atomic_load(t->env->stop))
                 return -ECANCELED;
         r = upl_client_call(t->env->client, call, &t->result->error);
-        date = r == -ENOMEM || r == -ECANCELED
-                       ? 0
-                       : http_time_usec(upl_headers_get(call->answer, "Date"));
-        if (date > 0)
-                atomic_store(&t->env->service_clock_usec,
-                             (long long)date - (long long)bth_now_realtime_usec());
+        if (r != -ENOMEM && r != -ECANCELED)
+                upl_transfer_learn(t, call);
         return r;
+}
+
+/* When the drive was begun, on whatever station; 0: not known. */
+static uint64_t begun(const struct upl_transfer *t)
+{
+        return t->env->begun_usec ? t->env->begun_usec : upl_state_begun(t->env->state);
 }
 
 struct upl_target upl_transfer_target(const struct upl_transfer *t)
@@ -242,10 +255,11 @@ static int give_lease_id(struct upl_transfer *t, struct upl_intent *intent)
 int upl_transfer_decide(struct upl_transfer *t)
 {
         struct upl_intent intent = { 0 };
+        bool unlooked = t->plan->kind == UPL_PLAN_PUT_BLOB && !t->looked;
         int r = 0;
 
         /* A small blob is sent once under If-None-Match, which tells as much as looking before. */
-        if (t->plan->kind == UPL_PLAN_PUT_BLOB && !t->looked)
+        if (unlooked)
                 intent.name = strdup(t->name);
         else if (t->disposition == BTH_DISPOSITION_RENAME)
                 r = pick_free_name(t, &intent.name);
@@ -268,12 +282,16 @@ int upl_transfer_decide(struct upl_transfer *t)
         if (r >= 0 && !intent.name)
                 r = -ENOMEM;
         intent.realtime_usec = t->env->begun_usec ? t->env->begun_usec : service_now(t->env);
+        if (unlooked && begun(t) > 0)
+                intent.realtime_usec = begun(t);
         if (r == TRANSFER_OURS) {
                 /* Whether it replaced another one is not known any more. */
                 free(intent.etag);
                 intent.etag = NULL;
         }
-        if (r == 0 || r == TRANSFER_OURS) {
+        /* Where the begin is recorded, the plain name under no condition but that it is free needs
+         * no record of its own: should the blob be there after a crash, it is ours by that. */
+        if ((r == 0 && !(unlooked && begun(t) > 0)) || r == TRANSFER_OURS) {
                 int e = upl_state_intend(t->env->state, t->item->blob->index, &intent);
 
                 r = e < 0 ? e : r;

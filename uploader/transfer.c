@@ -44,11 +44,10 @@ static struct upl_target conditional_target(const struct upl_transfer *t)
         return target;
 }
 
-/* Runs a request that makes the blob; it may find that an earlier attempt has made it. */
-static int run_commit(struct upl_transfer *t, struct upl_call *call, int built)
+/* What the answer to a request that makes the blob says; an earlier attempt may have made it. */
+static int commit_answered(struct upl_transfer *t, const struct upl_call *call, int r)
 {
         const char *etag;
-        int r = upl_transfer_call(t, call, built);
 
         t->ambiguous = t->ambiguous || call->sent_before;
         if (r < 0) {
@@ -62,25 +61,63 @@ static int run_commit(struct upl_transfer *t, struct upl_call *call, int built)
         return etag && !t->etag ? -ENOMEM : 0;
 }
 
-static int put_whole(struct upl_transfer *t, const void *data, uint64_t n, const uint8_t *md5,
-                     struct upl_stream *stream)
+static int run_commit(struct upl_transfer *t, struct upl_call *call, int built)
+{
+        return commit_answered(t, call, upl_transfer_call(t, call, built));
+}
+
+static int build_whole(struct upl_transfer *t, const void *data, uint64_t n, const uint8_t *md5,
+                       struct upl_call *call)
 {
         struct upl_target target = conditional_target(t);
         struct upl_attributes attributes = attributes_of(t);
-        struct upl_checksum sum = { md5, NULL };
+
+        return upl_put_blob(&call->request, &target, data, n, (struct upl_checksum){ md5, NULL },
+                            &attributes);
+}
+
+int upl_transfer_build_whole(struct upl_transfer *t, const void *data, struct upl_call *call)
+{
+        return build_whole(t, data, t->plan->parts[0].length_bytes, t->parts[0].md5, call);
+}
+
+/* The blob's answer after its commit_answered(). */
+static int whole_answered(struct upl_transfer *t, const struct upl_call *call, const uint8_t *md5,
+                          int r)
+{
+        if (r == 0 && !upl_checksum_echoed(call->answer, (struct upl_checksum){ md5, NULL }))
+                r = bth_error_set(&t->result->error, -EBADMSG, BTH_REASON_HASH_MISMATCH,
+                                  "the service answered with another MD5 than was sent");
+        t->result->sent_bytes += t->plan->length_bytes * (r == 0);
+        return r;
+}
+
+int upl_transfer_whole_answered(struct upl_transfer *t, struct upl_call *call)
+{
+        int r = call->result;
+
+        if (r < 0)
+                (void)upl_call_explain(call, &t->result->error);
+        if (r != -ENOMEM && r != -ECANCELED)
+                upl_transfer_learn(t, call);
+        r = whole_answered(t, call, t->parts[0].md5, commit_answered(t, call, r));
+        if (r < 0)
+                t->result->ranges[0] = BTH_RANGE_STATUS_BLOB_REQUEST_FAILED;
+        return r;
+}
+
+static int put_whole(struct upl_transfer *t, const void *data, uint64_t n, const uint8_t *md5,
+                     struct upl_stream *stream)
+{
         _cleanup_call_ struct upl_call call = { 0 };
-        int r = upl_put_blob(&call.request, &target, data, n, sum, &attributes);
+        int r = build_whole(t, data, n, md5, &call);
 
         if (r == 0 && stream)
                 upl_stream_attach(stream, &call);
         r = run_commit(t, &call, r);
         if (stream)
                 upl_stream_detach(stream);
-        if (r == 0 && !upl_checksum_echoed(call.answer, sum))
-                r = bth_error_set(&t->result->error, -EBADMSG, BTH_REASON_HASH_MISMATCH,
-                                  "the service answered with another MD5 than was sent");
-        t->result->sent_bytes += n * (r == 0);
-        return r;
+        return whole_answered(t, &call, md5, r);
 }
 
 static int send_whole_long(struct upl_transfer *t)
@@ -227,15 +264,20 @@ static int confirm(struct upl_transfer *t)
         return t->etag ? 0 : -ENOMEM;
 }
 
+/* The answer to Put Blob says what was stored, but for properties and metadata. */
+static int confirm_whole(struct upl_transfer *t)
+{
+        return t->item->properties || t->item->metadata ? confirm(t) : 0;
+}
+
 /* One try under the present intent. */
 static int send(struct upl_transfer *t)
 {
         int r;
 
-        /* The answer to Put Blob says what was stored, but for properties and metadata. */
         if (t->plan->kind == UPL_PLAN_PUT_BLOB) {
                 r = send_whole(t);
-                return r < 0 || (!t->item->properties && !t->item->metadata) ? r : confirm(t);
+                return r < 0 ? r : confirm_whole(t);
         }
         if (t->plan->kind == UPL_PLAN_PAGES) {
                 if (!t->pages_made) {
@@ -347,35 +389,49 @@ static int give_way(struct upl_transfer *t, int r)
         return t->n_overwrites++ < OVERWRITE_TRIES ? 0 : r;
 }
 
-/* Tries until the blob is there, or is somebody else's to the end. */
-static int drive_to_end(struct upl_transfer *t)
+/* One try: what is there, the decision, the lease, the content. Returns 0, TRANSFER_SKIP, or an
+ * error that may let another try follow. */
+static int try_once(struct upl_transfer *t)
+{
+        bool ours = false;
+        int r = 0;
+
+        if (t->decided && (t->result->resumed || t->ambiguous)) {
+                r = upl_transfer_is_ours(t, &ours);
+                if (r < 0 || (ours && t->plan->kind != UPL_PLAN_PAGES))
+                        return r;
+                t->pages_made = t->pages_made || ours;
+        }
+        if (!t->decided)
+                r = upl_transfer_decide(t);
+        if (r == TRANSFER_OURS) {
+                t->result->resumed = true;
+                if (t->plan->kind != UPL_PLAN_PAGES)
+                        return 0;
+                t->pages_made = true;
+                r = 0;
+        }
+        if (r == 0)
+                r = upl_transfer_lease(t);
+        return r == 0 ? send(t) : r;
+}
+
+/* Tries until the blob is there, or is somebody else's to the end. `tried`: once already, with `r`.
+ */
+int upl_transfer_drive(struct upl_transfer *t, bool tried, int r)
 {
         bool ours = false, container_made = false;
-        int r;
 
-        for (;;) {
-                r = 0;
-                if (t->decided && (t->result->resumed || t->ambiguous)) {
-                        r = upl_transfer_is_ours(t, &ours);
-                        if (r < 0)
-                                return r;
-                        if (ours && t->plan->kind != UPL_PLAN_PAGES)
-                                return 0;
-                        t->pages_made = t->pages_made || ours;
+        if (tried && r == 0)
+                r = confirm_whole(t);
+        for (;; tried = false) {
+                if (!tried)
+                        r = try_once(t);
+                /* Damaged on its way, or in our memory: read and hashed again. */
+                if (tried && r == -EBADMSG) {
+                        t->parts[0].recheck = true;
+                        continue;
                 }
-                if (!t->decided)
-                        r = upl_transfer_decide(t);
-                if (r == TRANSFER_OURS) {
-                        t->result->resumed = true;
-                        if (t->plan->kind != UPL_PLAN_PAGES)
-                                return 0;
-                        t->pages_made = true;
-                        r = 0;
-                }
-                if (r == 0)
-                        r = upl_transfer_lease(t);
-                if (r == 0)
-                        r = send(t);
                 if (r == -ENOENT && t->container_missing && !container_made) {
                         container_made = true;
                         r = make_container(t);
@@ -429,29 +485,42 @@ static int prepare(struct upl_transfer *t)
         return r;
 }
 
+int upl_transfer_open(struct upl_transfer *t)
+{
+        int r;
+
+        *t->result = (struct upl_transfer_result){ .error = BTH_ERROR_INIT };
+        r = upl_state_get_outcome(t->env->state, t->item->blob->index, &t->result->outcome);
+        if (r != -ENOENT)
+                return r < 0 ? r : TRANSFER_KNOWN;
+        return prepare(t);
+}
+
+int upl_transfer_close(struct upl_transfer *t, int r)
+{
+        if (r == 0 && t->env->readback)
+                r = upl_parts_read_back(t);
+        upl_transfer_release(t);
+        r = settle(t, r);
+        upl_parts_clear(t);
+        upl_intent_clear(&t->intent);
+        free(t->container);
+        free(t->name);
+        free(t->etag);
+        if (r < 0)
+                upl_transfer_result_clear(t->result);
+        return r;
+}
+
 int upl_transfer_run(struct upl_transfer_env *env, const struct upl_transfer_item *item,
                      struct upl_transfer_result *ret_result)
 {
         struct upl_transfer t = { .env = env, .item = item, .result = ret_result };
-        int r;
+        int r = upl_transfer_open(&t);
 
-        *ret_result = (struct upl_transfer_result){ .error = BTH_ERROR_INIT };
-        r = upl_state_get_outcome(env->state, item->blob->index, &ret_result->outcome);
-        if (r != -ENOENT)
-                return r;
-        r = prepare(&t);
+        if (r == TRANSFER_KNOWN)
+                return 0;
         if (r == 0)
-                r = drive_to_end(&t);
-        if (r == 0 && env->readback)
-                r = upl_parts_read_back(&t);
-        upl_transfer_release(&t);
-        r = settle(&t, r);
-        upl_parts_clear(&t);
-        upl_intent_clear(&t.intent);
-        free(t.container);
-        free(t.name);
-        free(t.etag);
-        if (r < 0)
-                upl_transfer_result_clear(ret_result);
-        return r;
+                r = upl_transfer_drive(&t, false, 0);
+        return upl_transfer_close(&t, r);
 }

@@ -204,7 +204,7 @@ def another_station(program) -> None:
         # What was there before is older than the drive, by more than clocks may differ.
         time.sleep(7)
         begun, sent = str(int(time.time() * 1e6)), []
-        for stop_after in (90, 150, None, None):
+        for stop_after in (150, 250, None, None):
             with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
                 worker = Worker(program, proxy.port, server, folder)
                 worker.environment["BERTH_BEGUN_USEC"] = begun
