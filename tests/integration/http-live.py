@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transport against a TLS server of this test: authorities, names, versions, client certificates, proxies.
+
+Usage: http-live.py PROGRAM
+"""
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from azurite import make_certificates  # noqa: E402
+
+PROGRAM = sys.argv[1]
+
+
+class Listener:
+    """Accepts connections on 127.0.0.1 and gives each to `serve`, until left."""
+
+    def __init__(self, serve):
+        self.serve = serve
+        self.lines = []
+
+    def __enter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection):
+        try:
+            connection.settimeout(10)
+            self.serve(self, connection)
+        except (OSError, ssl.SSLError):
+            pass
+        finally:
+            connection.close()
+
+
+def read_head(connection) -> str:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = connection.recv(1)
+        if not piece:
+            raise OSError("closed")
+        head += piece
+    return head.decode()
+
+
+def tls_server(folder, newest=None, client_ca=None) -> Listener:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    if newest:
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+
+    def serve(listener, connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            line = read_head(tls).split("\r\n")[0]
+            who = dict(pair[0] for pair in (tls.getpeercert() or {}).get("subject", ())).get("commonName", "nobody")
+            listener.lines.append(line)
+            text = f"{tls.version()} {who}"
+            tls.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+
+    return Listener(serve)
+
+
+def proxy() -> Listener:
+    def serve(listener, connection):
+        line = read_head(connection).split("\r\n")[0]
+        listener.lines.append(line)
+        host, port = line.split(" ")[1].rsplit(":", 1)
+        with socket.create_connection(("127.0.0.1", int(port))) as upstream:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(upstream, connection), daemon=True)
+            back.start()
+            pump(connection, upstream)
+            back.join(5)
+
+    return Listener(serve)
+
+
+def pump(source, target) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def ask(url: str, **environment: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    clean.update({f"BERTH_{name}": str(value) for name, value in environment.items()})
+    # What the environment says of proxies is nothing to us.
+    clean.update(https_proxy="http://127.0.0.1:1", HTTPS_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1")
+    run = subprocess.run([PROGRAM, url], env=clean, capture_output=True, text=True, timeout=60)
+    print(f"{url} {environment}: {run.stdout.strip()} ({run.stderr.strip()})")
+    return run.stdout.strip()
+
+
+def make_client_certificate(folder) -> None:
+    def openssl(*args):
+        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
+
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=station",
+            "-keyout", "client.key", "-out", "client.csr")
+    openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-out", "client.pem")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="berth-http-") as name, \
+            tempfile.TemporaryDirectory(prefix="berth-http-") as other_name:
+        folder, other = pathlib.Path(name), pathlib.Path(other_name)
+        make_certificates(folder)
+        make_certificates(other)
+        make_client_certificate(folder)
+        ca = folder / "ca.pem"
+        with tls_server(folder) as server:
+            here = f"https://127.0.0.1:{server.port}/x"
+            assert ask(here, CA=ca) == "ok 200 TLSv1.3 nobody"
+            assert ask(here).startswith("EKEYREJECTED 0"), "an authority that is not the system's"
+            assert ask(here, CA=other / "ca.pem").startswith("EKEYREJECTED 0"), "another authority"
+            assert ask(here, CA=folder / "missing.pem").startswith(("EKEYREJECTED 0", "options"))
+            # The name in the URL is the one that is checked, wherever the connection goes.
+            to = f"blob.example:443:127.0.0.1:{server.port}"
+            assert ask("https://blob.example/x", CA=ca, CONNECT_TO=to).startswith("EKEYREJECTED 0")
+            to = f"localhost:443:127.0.0.1:{server.port}"
+            assert ask("https://localhost/x", CA=ca, CONNECT_TO=to) == "ok 200 TLSv1.3 nobody"
+            # Paths go out as they are.
+            assert ask(f"https://localhost:{server.port}/a/../b//c%2Fd", CA=ca).startswith("ok 200")
+            assert server.lines[-1] == "GET /a/../b//c%2Fd HTTP/1.1", server.lines[-1]
+            with proxy() as middle:
+                assert ask(here, CA=ca, PROXY=f"http://127.0.0.1:{middle.port}") == "ok 200 TLSv1.3 nobody"
+                assert middle.lines == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"], middle.lines
+            assert ask(here, CA=ca, PROXY="http://127.0.0.1:1").startswith("ECONNREFUSED 0")
+        with tls_server(folder, newest=ssl.TLSVersion.TLSv1_2) as server:
+            assert ask(f"https://127.0.0.1:{server.port}/", CA=ca) == "ok 200 TLSv1.2 nobody"
+        with tls_server(folder, newest=ssl.TLSVersion.TLSv1_1) as server:
+            assert ask(f"https://127.0.0.1:{server.port}/", CA=ca).startswith("ECONNRESET 0")
+            assert server.lines == [], "TLS 1.1 was spoken"
+        with tls_server(folder, client_ca=str(ca)) as server:
+            here = f"https://127.0.0.1:{server.port}/"
+            assert ask(here, CA=ca, CERT=folder / "client.pem", KEY=folder / "client.key") == "ok 200 TLSv1.3 station"
+            assert not ask(here, CA=ca).startswith("ok")
+            assert not ask(here, CA=ca, CERT=other / "server.pem", KEY=other / "server.key").startswith("ok")
+
+
+if __name__ == "__main__":
+    main()
