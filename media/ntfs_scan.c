@@ -167,8 +167,8 @@ static int read_singly(struct med_ntfs_index *x, const struct med_ntfs_volume *v
 
 static int pass(struct med_ntfs_index *x, const struct med_ntfs_volume *v)
 {
-        _cleanup_free_ uint8_t *chunk = bth_io_buffer_new(CHUNK_BYTES);
-        const uint64_t each = v->record_bytes, at_once = CHUNK_BYTES / each;
+        const uint64_t each = v->record_bytes, at_once = MIN(CHUNK_BYTES / each, v->n_records);
+        _cleanup_free_ uint8_t *chunk = bth_io_buffer_new((size_t)(at_once * each));
         unsigned failures = 0;
         int r = chunk ? 0 : -ENOMEM;
 
