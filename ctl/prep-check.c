@@ -19,6 +19,8 @@
 #define BATCH_BYTES    ((size_t)192 << 20)
 #define PIECES_MAX     16384u
 #define PIECE_ALIGN    4096u
+#define GROUP_FILES    8192u             /* whose records are read at a time */
+#define GROUP_RUNS     ((size_t)1 << 20) /* of them, 24 MiB; further files are opened one by one */
 #define NO_RANGE       SIZE_MAX
 #define SENTENCE_MAX   512
 #define KEBAB_NAME_MAX 64
@@ -519,36 +521,96 @@ static const char *unreadable(int result, enum med_ntfs_status status)
         return bth_blob_status_to_string(s);
 }
 
-static int read_item(struct check *c, const struct item *item)
-{
-        struct med_ntfs_file *file = NULL;
-        const char *why;
-        int r = item->found_result;
+/* A file whose record was read, or why it could not be. */
+struct opened {
+        struct med_ntfs_file *file;
+        size_t item;
+        uint64_t record;
+        bool done;
+        int result;
+};
 
-        if (r == 0)
-                r = med_ntfs_file_open(c->o->volume, item->found.reference, &file);
-        if (drive_is_gone(r))
-                return r;
-        why = unreadable(r, file ? file->status : item->found.status);
+static void open_item(struct check *c, const struct item *item, struct opened *o)
+{
+        o->done = true;
+        o->result = item->found_result;
+        if (o->result == 0)
+                o->result = med_ntfs_file_open(c->o->volume, item->found.reference, &o->file);
+}
+
+static int read_item(struct check *c, const struct item *item, struct opened *o)
+{
+        const char *why;
+
+        if (!o->done)
+                open_item(c, item, o);
+        if (drive_is_gone(o->result))
+                return o->result;
+        why = unreadable(o->result, o->file ? o->file->status : item->found.status);
         if (why)
-                r = note_fault(c, item, NO_RANGE, why, false, r, 0);
-        else
-                r = item->part == CTL_CHECK_FILE ? read_blob(c, item, file)
-                                                 : read_sidecar(c, item, file);
-        if (file)
-                (void)bth_source_free(&file->source);
+                return note_fault(c, item, NO_RANGE, why, false, o->result, 0);
+        return item->part == CTL_CHECK_FILE ? read_blob(c, item, o->file)
+                                            : read_sidecar(c, item, o->file);
+}
+
+static int by_record(const void *pa, const void *pb)
+{
+        const struct opened *a = pa, *b = pb;
+
+        return a->record > b->record ? 1 : a->record < b->record ? -1 : 0;
+}
+
+static int by_item(const void *pa, const void *pb)
+{
+        const struct opened *a = pa, *b = pb;
+
+        return a->item > b->item ? 1 : a->item < b->item ? -1 : 0;
+}
+
+/* Files that follow each other on the disk need not do so in the file table; so the records of many
+ * are read in the order of the table, before the files are in that of the disk. */
+static int read_group(struct check *c, size_t first, size_t n, struct opened *group)
+{
+        size_t runs = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                const struct item *item = &c->batch.items[first + i];
+
+                group[i] =
+                        (struct opened){ .item = first + i,
+                                         .record = item->found.reference & MED_NTFS_RECORD_MASK };
+        }
+        qsort(group, n, sizeof *group, by_record);
+        for (size_t i = 0; i < n && runs < GROUP_RUNS; i++) {
+                open_item(c, &c->batch.items[group[i].item], &group[i]);
+                runs += group[i].file ? group[i].file->runs.allocated : 0;
+        }
+        qsort(group, n, sizeof *group, by_item);
+        for (size_t i = 0; i < n; i++) {
+                if (r == 0)
+                        r = read_item(c, &c->batch.items[group[i].item], &group[i]);
+                if (group[i].file)
+                        (void)bth_source_free(&group[i].file->source);
+        }
         return r;
+}
+
+static int read_batch(struct check *c)
+{
+        _cleanup_free_ struct opened *group = calloc(GROUP_FILES, sizeof *group);
+        int r = group ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r == 0 && i < c->batch.n; i += GROUP_FILES)
+                r = read_group(c, i, MIN(c->batch.n - i, (size_t)GROUP_FILES), group);
+        return r < 0 ? r : fetch_all(c);
 }
 
 static void *reader_main(void *userdata)
 {
         struct check *c = userdata;
-        int r = 0;
+        const int r = read_batch(c);
 
-        for (size_t i = 0; r == 0 && i < c->batch.n; i++)
-                r = read_item(c, &c->batch.items[i]);
-        if (r == 0)
-                r = fetch_all(c);
         pthread_mutex_lock(&c->lock);
         if (r == 0 && c->filling->n_pieces > 0)
                 c->n_filled++;
