@@ -339,7 +339,7 @@ static void *paint(void *userdata)
 {
         struct painter *p = userdata;
 
-        for (size_t at = p->first; at < 65536 && p->r == 0; at += 4)
+        for (size_t at = p->first; at < 8192 && p->r == 0; at += 4)
                 p->r = bth_sink_write(p->sink, at, content + at, 1);
         return NULL;
 }
@@ -347,7 +347,7 @@ static void *paint(void *userdata)
 /* Four threads fill the same blocks, a byte each in turn: none takes away what another wrote. */
 static void test_sink_shared_blocks(void **state)
 {
-        char *name = make_image(65536);
+        char *name = make_image(8192);
         struct bth_sink *s = open_sink(name, false);
         struct painter painters[4];
         pthread_t threads[4];
@@ -361,7 +361,7 @@ static void test_sink_shared_blocks(void **state)
                 assert_int_equal(painters[i].r, 0);
         }
         s = bth_sink_free(s);
-        compare(name, content, 65536);
+        compare(name, content, 8192);
         (void)unlink(name);
         free(name);
 }
