@@ -144,7 +144,7 @@ int bth_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *r
         return bth_read_fd(fd, max_bytes, ret_data, ret_n);
 }
 
-static int sync_folder_of(const char *path)
+int bth_sync_folder_of(const char *path)
 {
         _cleanup_close_ int fd = BTH_FD_NONE;
         char folder[PATH_MAX];
@@ -198,7 +198,7 @@ int bth_write_file_atomic(const char *path, const void *data, size_t n, mode_t m
                 (void)unlink(temporary);
                 return r;
         }
-        return sync_folder_of(path);
+        return bth_sync_folder_of(path);
 }
 
 int bth_open_unlinked(const char *folder, int *ret_fd)

@@ -21,6 +21,10 @@ int bth_read_fd(int fd, size_t max_bytes, char **ret_data, size_t *ret_n) _must_
  * with `mode`, fsync, rename, fsync of the folder. Returns 0 or -errno. */
 int bth_write_file_atomic(const char *path, const void *data, size_t n, mode_t mode) _must_check_;
 
+/* Makes the folder of `path` durable: that a file in it was made, renamed or removed. Returns 0 or
+ * -errno. */
+int bth_sync_folder_of(const char *path) _must_check_;
+
 /* An anonymous file in `folder` (NULL: $TMPDIR, else /var/tmp) that is gone when closed (O_TMPFILE,
  * or created and unlinked), mode 0600, close-on-exec. Returns 0 or -errno. */
 int bth_open_unlinked(const char *folder, int *ret_fd) _must_check_;

@@ -5,7 +5,21 @@
 #include <strings.h>
 
 #include "base/checked.h"
+#include "base/secret.h"
 #include "base/str.h"
+
+/* As realloc(3), which may leave the old bytes in free memory. */
+static char *move_secret(const struct bth_buf *b, size_t grown)
+{
+        char *p = malloc(grown);
+
+        if (p && b->data) {
+                memcpy(p, b->data, b->length);
+                bth_wipe(b->data, b->allocated);
+                free(b->data);
+        }
+        return p;
+}
 
 int bth_buf_reserve(struct bth_buf *b, size_t more_bytes)
 {
@@ -20,7 +34,7 @@ int bth_buf_reserve(struct bth_buf *b, size_t more_bytes)
         while (grown < need)
                 if (!bth_mul_size(grown, 2, &grown))
                         return -ENOMEM;
-        p = realloc(b->data, grown);
+        p = b->secret ? move_secret(b, grown) : realloc(b->data, grown);
         if (!p)
                 return -ENOMEM;
         b->data = p;
@@ -117,8 +131,10 @@ undo:
 
 void bth_buf_clear(struct bth_buf *b)
 {
+        if (b->secret && b->data)
+                bth_wipe(b->data, b->allocated);
         free(b->data);
-        *b = BTH_BUF_INIT;
+        *b = (struct bth_buf){ .secret = b->secret };
 }
 
 /* Length of the valid UTF-8 sequence at `p`, or 0. */

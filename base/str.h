@@ -13,6 +13,8 @@ struct bth_buf {
         char *data;
         size_t length;
         size_t allocated;
+        bool secret; /* set before anything is added: what is left behind when it moves or ends is
+                      * wiped */
 };
 #define BTH_BUF_INIT ((struct bth_buf){ 0 })
 

@@ -31,6 +31,16 @@ uint64_t bth_filetime_from_usec(uint64_t realtime_usec)
         return (FILETIME_EPOCH_SEC * BTH_USEC_PER_SEC + realtime_usec) * 10;
 }
 
+uint64_t bth_filetime_from_time(int64_t sec, uint32_t nsec)
+{
+        const int64_t epoch = (int64_t)FILETIME_EPOCH_SEC;
+        const int64_t max = INT64_MAX / 10000000 - epoch - 1;
+
+        if (sec < -epoch)
+                return 0;
+        return (uint64_t)(MIN(sec, max) + epoch) * 10000000 + nsec / 100;
+}
+
 uint64_t bth_filetime_to_usec(uint64_t filetime)
 {
         uint64_t usec = filetime / 10;

@@ -14,6 +14,9 @@ uint64_t bth_now_monotonic_usec(void);
 
 /* FILETIME: 100 ns since 1601-01-01 UTC. Times before 1970 become 0 usec. */
 uint64_t bth_filetime_from_usec(uint64_t realtime_usec) _const_;
+/* Of a time before or after 1970 with 0 <= nsec < 10^9; what no FILETIME can hold (before 1601,
+ * after the year 30828) becomes the nearest that can. */
+uint64_t bth_filetime_from_time(int64_t sec, uint32_t nsec) _const_;
 uint64_t bth_filetime_to_usec(uint64_t filetime) _const_;
 
 #define BTH_TIME_TEXT_MAX 96 /* the compiler counts eleven digits for each number */

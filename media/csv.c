@@ -34,7 +34,9 @@ int med_csv_new(const char *text, size_t n, const struct med_findings *findings,
                 text += 3;
                 n -= 3;
         }
-        *c = (struct med_csv){ .at = text, .end = text + n, .findings = findings };
+        *c = (struct med_csv){
+                .at = text, .end = text + n, .findings = findings, .fields = { .secret = true }
+        }; /* a drive set has keys */
         *ret_csv = c;
         return 0;
 }
@@ -42,7 +44,6 @@ int med_csv_new(const char *text, size_t n, const struct med_findings *findings,
 struct med_csv *med_csv_free(struct med_csv *c)
 {
         if (c) {
-                bth_wipe(c->fields.data, c->fields.allocated); /* a drive set has keys */
                 bth_buf_clear(&c->fields);
                 free(c);
         }

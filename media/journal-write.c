@@ -2,6 +2,7 @@
 /* journal-write - records, strict, and appended so that a crash costs at most the last one. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/io.h"
 #include "base/time.h"
@@ -118,7 +119,7 @@ int med_journal_write_drive_state(struct bth_buf *out, const struct med_journal_
 int med_journal_write_drive(struct bth_buf *out, uint64_t realtime_usec,
                             const struct med_journal_drive *d)
 {
-        struct bth_buf xml = BTH_BUF_INIT;
+        _cleanup_buf_ struct bth_buf xml = { .secret = true };
         int r = med_journal_write_drive_state(&xml, d);
 
         if (r == 0) {
@@ -130,8 +131,6 @@ int med_journal_write_drive(struct bth_buf *out, uint64_t realtime_usec,
                 r = med_journal_write_record(out, realtime_usec, "DriveInfo", values,
                                              ARRAY_SIZE(values));
         }
-        bth_wipe(xml.data, xml.allocated);
-        bth_buf_clear(&xml);
         return r;
 }
 
@@ -201,27 +200,18 @@ static int prepare_end(struct bth_buf *out, int fd, uint64_t realtime_usec)
         return text->data[whole - 1] == '\n' ? 0 : bth_buf_add_string(out, "\r\n");
 }
 
-/* A new file is durable only when its folder is. Returns 0 or -errno. */
-static int sync_folder(const char *path)
-{
-        const char *slash = strrchr(path, '/');
-        _cleanup_free_ char *folder =
-                slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-        _cleanup_close_ int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
-
-        if (!folder)
-                return -ENOMEM;
-        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 int med_journal_append(const char *path, const struct bth_buf *records, uint64_t realtime_usec,
                        struct bth_error *error)
 {
         _cleanup_close_ int fd =
                 open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
-        struct bth_buf text = BTH_BUF_INIT;
+        _cleanup_buf_ struct bth_buf text = { .secret = true };
         int r = fd < 0 ? -errno : 0;
 
+        /* Who appends at the same time must not take a record half written for one cut off by a
+         * crash. File systems without locks have no second program either. */
+        if (r == 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
+                r = -EINTR;
         if (r == 0)
                 r = prepare_end(&text, fd, realtime_usec);
         if (r == 0)
@@ -230,10 +220,8 @@ int med_journal_append(const char *path, const struct bth_buf *records, uint64_t
                 r = bth_write_full(fd, text.data, text.length);
         if (r == 0 && fsync(fd) < 0)
                 r = -errno;
-        if (r == 0)
-                r = sync_folder(path);
-        bth_wipe(text.data, text.allocated);
-        bth_buf_clear(&text);
+        if (r == 0) /* a new file is durable only when its folder is */
+                r = bth_sync_folder_of(path);
         if (r < 0)
                 bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
         if (r == -EBADMSG) {
