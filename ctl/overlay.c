@@ -369,21 +369,6 @@ static int explain(struct bth_error *error, const char *object, int r, enum bth_
                              bth_strerror(r));
 }
 
-static int sync_folder(const char *path)
-{
-        _cleanup_close_ int fd = BTH_FD_NONE;
-        char folder[PATH_MAX];
-        const char *slash = strrchr(path, '/');
-
-        if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)MAX(slash - path, 1) : 1,
-                     slash ? path : ".") >= (int)sizeof folder)
-                return -ENAMETOOLONG;
-        fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        return fsync(fd) < 0 ? -errno : 0;
-}
-
 static int commit_locked(struct ctl_overlay *o, struct bth_error *error)
 {
         _cleanup_free_ struct page *pages = sorted_pages(o);
@@ -403,7 +388,7 @@ static int commit_locked(struct ctl_overlay *o, struct bth_error *error)
         if (r == 0 && rename(temporary, o->redo_path) < 0)
                 r = -errno;
         if (r == 0)
-                r = sync_folder(o->redo_path);
+                r = bth_sync_folder_of(o->redo_path);
         if (r < 0) {
                 (void)unlink(temporary);
                 return explain(error, o->redo_path, r, BTH_REASON_FILE_UNWRITABLE,
@@ -519,8 +504,13 @@ int ctl_overlay_replay(const char *redo_path, const struct bth_guid *volume_id,
 
 int ctl_overlay_forget(const char *redo_path, struct bth_error *error)
 {
-        if (unlink(redo_path) < 0 && errno != ENOENT)
-                return explain(error, redo_path, -errno, BTH_REASON_FILE_UNWRITABLE,
-                               "the finished checkpoint cannot be removed");
-        return 0;
+        int r = 0;
+
+        if (unlink(redo_path) < 0)
+                r = errno == ENOENT ? 0 : -errno;
+        else /* one that came back when the power went would pass for the next checkpoint */
+                r = bth_sync_folder_of(redo_path);
+        return r == 0 ? 0
+                      : explain(error, redo_path, r, BTH_REASON_FILE_UNWRITABLE,
+                                "the finished checkpoint cannot be removed");
 }

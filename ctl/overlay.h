@@ -50,7 +50,8 @@ size_t ctl_overlay_bytes(struct ctl_overlay *o);
  * negative errno (the redo file stays and ctl_overlay_replay() finishes later). Blocks. */
 int ctl_overlay_commit(struct ctl_overlay *o, struct bth_error *error) _must_check_;
 
-/* Lets the redo file go. None is success. Returns 0 or -errno of unlink(2). */
+/* Lets the redo file go, for good. None is success. Returns 0 or -errno of unlink(2) or fsync(2).
+ */
 int ctl_overlay_forget(const char *redo_path, struct bth_error *error) _must_check_;
 
 /* Finishes a commit that was cut off, and leaves the redo file as ctl_overlay_commit() does. No

@@ -18,9 +18,7 @@
 #define OVERLAY_MAX_BYTES ((size_t)48 << 20)
 #define CHECKPOINT_USEC \
         (UINT64_C(60) * 1000000) /* so that a crash costs a minute, also of small files */
-#define FILETIME_PER_NSEC 100
-#define FILETIME_1970     UINT64_C(116444736000000000)
-#define SENTENCE_BYTES    256
+#define SENTENCE_BYTES 256
 
 /* -- what is on the drives
  * ---------------------------------------------------------------------------- */
@@ -129,11 +127,6 @@ static void file_failed(struct file *f, int r, bool drive_failed, const char *se
         pthread_mutex_unlock(&f->lock);
 }
 
-static uint64_t mtime_of(const struct stat *st)
-{
-        return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
-}
-
 /* Is it still the file that was planned? */
 static int check_unchanged(struct file *f)
 {
@@ -142,7 +135,8 @@ static int check_unchanged(struct file *f)
         if (fstat(f->fd, &st) < 0)
                 return -errno;
         return S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->item->size_bytes &&
-                               mtime_of(&st) == f->item->mtime_nsec
+                               st.st_mtim.tv_sec == f->item->mtime_sec &&
+                               st.st_mtim.tv_nsec == (long)f->item->mtime_nsec
                        ? 0
                        : -ESTALE;
 }
@@ -272,7 +266,7 @@ struct epoch {
 
 static int make_file(struct file *f, const void *content, struct bth_error *error)
 {
-        const uint64_t time = f->item->mtime_nsec / FILETIME_PER_NSEC + FILETIME_1970;
+        const uint64_t time = bth_filetime_from_time(f->item->mtime_sec, f->item->mtime_nsec);
         const struct med_ntfs_new_file n = { .path = f->item->file_path,
                                              .size_bytes = f->item->size_bytes,
                                              .created = time,

@@ -205,7 +205,10 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
                 { "properties-file", "FILE", "properties of the blobs",
                   .text = &im->properties_file },
         };
+        struct bth_error e = BTH_ERROR_INIT;
+        enum ctl_exit code;
         char **words;
+        int lock = BTH_FD_NONE;
         int n, r = bth_process_forbid_dumps();
 
         if (r == 0)
@@ -215,7 +218,12 @@ static enum ctl_exit run(struct ctl_context *c, int argc, char **argv)
                 return r > 0 ? CTL_EXIT_OK : CTL_EXIT_USAGE;
         if (check(&a) < 0)
                 return CTL_EXIT_USAGE;
-        return a.resume || a.abort ? old_session(im, a.abort) : new_session(im);
+        /* A dry run only looks, and must be possible where nothing can be written. */
+        if (!c->dry_run && ctl_import_lock(im, &lock, &e) < 0)
+                return fail(c, &e, CTL_EXIT_FAILED);
+        code = a.resume || a.abort ? old_session(im, a.abort) : new_session(im);
+        ctl_import_unlock(im, lock);
+        return code;
 }
 
 const struct ctl_verb ctl_prep_import = {

@@ -49,6 +49,12 @@ int ctl_import_plan(struct ctl_import *im, struct ctl_session *ret_session, enum
 int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_session *ret_session,
                     struct bth_error *error) _must_check_;
 
+/* One program at a time works with a journal: takes the lock file in JOURNAL.d, which is made.
+ * Returns 0; -EBUSY when another has it; -errno of the folder or file. */
+int ctl_import_lock(const struct ctl_import *im, int *ret_fd, struct bth_error *error) _must_check_;
+/* Gives it back, and removes JOURNAL.d when nothing is left in it. Negative: there is none. */
+void ctl_import_unlock(const struct ctl_import *im, int fd);
+
 /* Removes the plan and the records of a session that is over; what cannot be removed does no harm.
  */
 void ctl_import_forget(const struct ctl_import *im);

@@ -115,7 +115,7 @@ int ctl_journal_note_info(const char *path, const struct med_journal_drive *driv
                           struct bth_error *error)
 {
         const uint64_t now = bth_now_realtime_usec();
-        struct bth_buf record = { 0 };
+        _cleanup_buf_ struct bth_buf record = { .secret = true };
         int r = med_journal_write_drive(&record, now, drive);
 
         if (r < 0)
@@ -123,8 +123,5 @@ int ctl_journal_note_info(const char *path, const struct med_journal_drive *driv
                                   "the drive '%s' cannot stand in a journal", drive->drive_id);
         else
                 r = med_journal_append(path, &record, now, error);
-        if (record.data)
-                bth_wipe(record.data, record.allocated); /* it holds the key */
-        bth_buf_clear(&record);
         return r;
 }

@@ -28,6 +28,7 @@
 #include "media/sidecar.h"
 
 #define CSV_MAX_BYTES        MED_CSV_MAX_BYTES
+#define DRIVESET_MAX_BYTES   ((size_t)1 << 20)
 #define KEPT_SHARE           200 /* of a drive's room: folders, and what NTFS wants for itself */
 #define KEPT_BYTES           (UINT64_C(4) << 20)
 #define MD5_FILE_BYTES       2048 /* a properties file's record and its lines in the manifest */
@@ -432,14 +433,16 @@ static int take_driveset(struct plan *p, const char *file, struct bth_error *err
 {
         const struct med_findings to = { ctl_findings_take, &p->im->findings, file };
         _cleanup_(med_driveset_freep) struct med_driveset *set = NULL;
-        _cleanup_free_ char *text = NULL;
-        size_t n = 0;
-        int r = read_csv(file, &text, &n, error);
+        _cleanup_(bth_secret_freep) struct bth_secret *text = NULL;
+        _cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        /* It holds keys. */
+        int r = fd < 0 ? -errno : bth_secret_new_from_fd(fd, DRIVESET_MAX_BYTES, false, &text);
 
-        if (r == 0)
-                r = med_driveset_parse(text, n, &to, &set, error);
-        if (text)
-                bth_wipe(text, n); /* it holds keys */
+        bth_error_at(error, file, 0, BTH_ERROR_NO_OFFSET);
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE, "it cannot be read: %s",
+                                     bth_strerror(r));
+        r = med_driveset_parse((const char *)text->data, text->length_bytes, &to, &set, error);
         if (r == 0 && set->n_errors > 0)
                 r = bth_error_set(error, -EINVAL, BTH_REASON_SYNTAX, "the drive set has %u errors",
                                   set->n_errors);
@@ -637,6 +640,12 @@ static int measure_old(struct plan *p, struct candidate *d, struct bth_error *er
                         error,
                         "use the journal it was made with, or remove the file from the drive");
         }
+        if (r == 0 && known && known->manifest_hash) {
+                r = bth_error_set(error, -EBADMSG, BTH_REASON_NOT_A_MANIFEST,
+                                  "the journal knows a manifest of drive %s, and it has none",
+                                  d->serial);
+                bth_error_advise(error, "begin a new journal for a drive that was emptied");
+        }
         return r < 0 ? r : check_folders(p, v, error);
 }
 
@@ -771,6 +780,8 @@ static int note_drives(struct plan *p, struct bth_error *error)
         for (size_t i = 0; r == 0 && i < p->n_drives; i++) {
                 const struct candidate *d = &p->drives[i];
                 const char *path = ctl_journal_of_drive(p->journal, d->serial, "BerthPath");
+                const struct med_journal_drive *known =
+                        p->journal ? med_journal_drive(p->journal, d->serial) : NULL;
                 struct med_journal_drive info = { .drive_id = d->serial, .bitlocker_key = d->key };
 
                 if (d->format) /* again, if it was formatted for a session that was aborted */
@@ -779,8 +790,15 @@ static int note_drives(struct plan *p, struct bth_error *error)
                 if (r == 0 && !bth_streq(path, d->path))
                         r = ctl_journal_note_drive(p->im->journal, d->serial, "BerthPath", d->path,
                                                    error);
-                if (r == 0 && d->key && !(p->journal && med_journal_drive(p->journal, d->serial)))
+                if (r == 0 && d->key &&
+                    !(known && known->bitlocker_key &&
+                      bth_secret_equal(known->bitlocker_key, d->key))) {
+                        if (known) { /* only its key is another one */
+                                info.manifest_file = known->manifest_file;
+                                info.manifest_hash = known->manifest_hash;
+                        }
                         r = ctl_journal_note_info(p->im->journal, &info, error);
+                }
         }
         return r;
 }
@@ -846,7 +864,8 @@ static int check_session(const struct plan *p, struct bth_error *error)
                 return bth_error_set(error, -EEXIST, BTH_REASON_USAGE,
                                      "session %s was finished: choose another id for more",
                                      p->im->session);
-        if (ctl_journal_session(p->journal, p->im->session) == CTL_SESSION_ABORTED)
+        if (ctl_journal_session(p->journal, p->im->session) == CTL_SESSION_ABORTED &&
+            !p->im->context->dry_run)
                 ctl_import_forget(p->im);
         if (!open && find_plan(p, planned)) /* and the journal did not hear of it any more */
                 open = planned;

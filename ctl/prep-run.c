@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* prep-run - the drives of a session, one after the other; each step may be cut off and run again.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -73,9 +75,8 @@ static int no_memory(struct bth_error *error)
 
 void ctl_import_forget(const struct ctl_import *im)
 {
-        static const char *const suffixes[] = { "done", "redo" };
-        _cleanup_free_ char *plan = ctl_import_file(im, SIZE_MAX, "plan");
-        char *slash = plan ? strrchr(plan, '/') : NULL;
+        static const char *const suffixes[] = { "done", "redo", "redo.tmp" };
+        static const char *const plans[] = { "plan.tmp", "plan" };
 
         for (size_t i = 0; i < MED_DRIVESET_MAX_ROWS; i++)
                 for (size_t k = 0; k < ARRAY_SIZE(suffixes); k++) {
@@ -84,11 +85,79 @@ void ctl_import_forget(const struct ctl_import *im)
                         if (path)
                                 (void)unlink(path);
                 }
-        if (!slash)
+        for (size_t i = 0; i < ARRAY_SIZE(plans); i++) {
+                _cleanup_free_ char *path = ctl_import_file(im, SIZE_MAX, plans[i]);
+
+                if (path)
+                        (void)unlink(path);
+        }
+}
+
+/* -- one program at a time
+ * ---------------------------------------------------------------------------- */
+
+static int lock_paths(const struct ctl_import *im, char **ret_folder, char **ret_lock)
+{
+        if (asprintf(ret_folder, "%s.d", im->journal) < 0)
+                *ret_folder = NULL;
+        if (asprintf(ret_lock, "%s.d/lock", im->journal) < 0)
+                *ret_lock = NULL;
+        return *ret_folder && *ret_lock ? 0 : -ENOMEM;
+}
+
+/* Opens and locks the file. Returns 0; -EAGAIN when it was removed meanwhile; -errno. */
+static int try_lock(const char *folder, const char *lock, int *ret_fd)
+{
+        _cleanup_close_ int fd = BTH_FD_NONE;
+        struct stat st;
+
+        if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return errno == ENOENT ? -EAGAIN : -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? -EBUSY : -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_nlink == 0) /* of a session that ended between open and flock */
+                return -EAGAIN;
+        *ret_fd = take_fd(fd);
+        return 0;
+}
+
+int ctl_import_lock(const struct ctl_import *im, int *ret_fd, struct bth_error *error)
+{
+        _cleanup_free_ char *folder = NULL, *lock = NULL;
+        int r = lock_paths(im, &folder, &lock);
+
+        if (r == 0)
+                do
+                        r = try_lock(folder, lock, ret_fd);
+                while (r == -EAGAIN);
+        if (r == 0)
+                return 0;
+        bth_error_at(error, im->journal, 0, BTH_ERROR_NO_OFFSET);
+        if (r == -EBUSY) {
+                (void)bth_error_set(error, r, BTH_REASON_DEVICE_BUSY,
+                                    "another berth-prep works with this journal");
+                bth_error_advise(error, "wait until it has ended");
+                return r;
+        }
+        return bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
+                             "the folder beside it cannot be made: %s", bth_strerror(r));
+}
+
+void ctl_import_unlock(const struct ctl_import *im, int fd)
+{
+        _cleanup_free_ char *folder = NULL, *lock = NULL;
+
+        if (fd < 0)
                 return;
-        (void)unlink(plan);
-        *slash = '\0';
-        (void)rmdir(plan);
+        /* The folder stays while it holds anything of a session. */
+        if (lock_paths(im, &folder, &lock) == 0 && unlink(lock) == 0)
+                (void)rmdir(folder);
+        (void)bth_close(fd);
 }
 
 int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_session *ret_session,
@@ -105,7 +174,8 @@ int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_sessi
                 return r;
         state = ctl_journal_session(j, im->session);
         if (state == CTL_SESSION_COMPLETED || state == CTL_SESSION_ABORTED) {
-                ctl_import_forget(im); /* a crash may have left them */
+                if (!im->context->dry_run)
+                        ctl_import_forget(im); /* a crash may have left them */
                 if (state == (to_abort ? CTL_SESSION_ABORTED : CTL_SESSION_COMPLETED))
                         return -EALREADY;
                 bth_error_at(error, im->journal, 0, BTH_ERROR_NO_OFFSET);
@@ -135,6 +205,14 @@ int ctl_import_load(const struct ctl_import *im, bool to_abort, struct ctl_sessi
                 return bth_error_set(error, r, BTH_REASON_SYNTAX, "the session's plan is damaged");
         }
         ret_session->items = items;
+        for (size_t i = 0; i < items.n_items; i++)
+                if (items.items[i].row >= ret_session->n_rows ||
+                    items.items[i].drive >= ret_session->n_drives) {
+                        ctl_session_clear(ret_session);
+                        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+                        return bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
+                                             "the session's plan is damaged");
+                }
         return 0;
 }
 
@@ -156,12 +234,20 @@ static int check_serial(const struct ctl_session_drive *d, struct bth_error *err
         return r;
 }
 
-static int hold(const char *path, int *ret_fd, uint64_t *ret_bytes, struct bth_error *error)
+/* Opens the drive. It is identified once it is held, so that no other can take its name between. */
+static int hold(const struct ctl_session_drive *d, int *ret_fd, uint64_t *ret_bytes,
+                struct bth_error *error)
 {
         /* That it may be overwritten was asked when the session was planned. */
         const struct cry_target_params agreed = { .destroy = true };
+        _cleanup_close_ int fd = BTH_FD_NONE;
+        int r = cry_target_open(d->path, &agreed, &fd, ret_bytes, error);
 
-        return cry_target_open(path, &agreed, ret_fd, ret_bytes, error);
+        if (r == 0)
+                r = check_serial(d, error);
+        if (r == 0)
+                *ret_fd = take_fd(fd);
+        return r;
 }
 
 struct key_note {
@@ -192,7 +278,7 @@ static int format_drive(const struct run *run, const struct ctl_session_drive *d
         struct ctl_format f;
         uint64_t bytes;
         int sector = 512;
-        int r = hold(d->path, &fd, &bytes, error);
+        int r = hold(d, &fd, &bytes, error);
 
         if (r < 0)
                 return r;
@@ -230,7 +316,7 @@ static int open_volume(const struct run *run, struct open_drive *o, struct bth_e
                                      "the journal has no key of drive %s", o->drive->serial);
         credential.secret = known->bitlocker_key;
         credential.kind = cry_credential_kind_of_journal_key(known->bitlocker_key);
-        r = hold(o->drive->path, &fd, &bytes, error);
+        r = hold(o->drive, &fd, &bytes, error);
         if (r == 0)
                 r = ctl_volume_open(fd, &credential, redo, &o->volume, error);
         if (r == 0)
@@ -244,10 +330,8 @@ static int open_drive(const struct run *run, size_t index, struct open_drive *re
                       struct bth_error *error)
 {
         struct open_drive o = { .index = index, .drive = &run->session->drives[index] };
-        int r = check_serial(o.drive, error);
+        int r = ctl_import_journal(run->im, &o.journal, error);
 
-        if (r == 0)
-                r = ctl_import_journal(run->im, &o.journal, error);
         if (r == 0 && o.drive->format &&
             !bth_streq(ctl_journal_of_drive(o.journal, o.drive->serial, "BerthFormat"),
                        "Completed")) {
@@ -379,29 +463,38 @@ static int put_all_properties(const struct run *run, struct open_drive *o, struc
 /* -- manifest and journal
  * ----------------------------------------------------------------------------- */
 
-/* The small file that the portal takes in the place of a journal of more than 2 MB. */
+/* The small file that the portal takes in the place of a journal of more than 2 MB. Serial numbers
+ * may have what a file name cannot. */
+static char *drive_file(const struct run *run, const char *serial)
+{
+        const char *slash = strrchr(run->im->journal, '/');
+        const size_t folder = slash ? (size_t)(slash + 1 - run->im->journal) : 0;
+        char *path;
+
+        if (asprintf(&path, "%.*s%s.xml", (int)folder, run->im->journal, serial) < 0)
+                return NULL;
+        for (char *p = path + folder; *p; p++)
+                if (*p == '/')
+                        *p = '_';
+        return path;
+}
+
 static int write_drive_file(const struct run *run, const struct med_journal_drive *info,
                             struct bth_error *error)
 {
-        const char *slash = strrchr(run->im->journal, '/');
-        struct bth_buf text = BTH_BUF_INIT;
-        char *path = NULL;
-        int r = med_journal_write_drive(&text, bth_now_realtime_usec(), info);
+        _cleanup_free_ char *path = drive_file(run, info->drive_id);
+        _cleanup_buf_ struct bth_buf text = { .secret = true };
+        int r = path ? med_journal_write_drive(&text, bth_now_realtime_usec(), info) : -ENOMEM;
 
-        if (r == 0 && asprintf(&path, "%.*s%s.xml", slash ? (int)(slash + 1 - run->im->journal) : 0,
-                               run->im->journal, info->drive_id) < 0)
-                r = -ENOMEM;
-        if (r == 0)
+        if (r == 0 && !info->manifest_hash) /* an old one would promise what is gone */
+                r = unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+        else if (r == 0)
                 r = bth_write_file_atomic(path, text.data, text.length, 0600);
-        if (text.data)
-                bth_wipe(text.data, text.allocated);
-        bth_buf_clear(&text);
         if (r < 0) {
                 bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
                 (void)bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
                                     "the drive's file cannot be written: %s", bth_strerror(r));
         }
-        free(path);
         return r;
 }
 
@@ -418,7 +511,7 @@ static int note_manifest(const struct run *run, const struct open_drive *o, cons
         };
         int r = ctl_journal_note_info(run->im->journal, &info, error);
 
-        return r < 0 || !hash ? r : write_drive_file(run, &info, error);
+        return r < 0 ? r : write_drive_file(run, &info, error);
 }
 
 static int build_manifest(const struct run *run, const struct open_drive *o,

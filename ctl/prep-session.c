@@ -140,8 +140,13 @@ uint64_t ctl_item_block_bytes(const struct ctl_session *s, const struct ctl_item
         const uint64_t least =
                 (item->size_bytes + MED_MANIFEST_BLOCKS_MAX - 1) / MED_MANIFEST_BLOCKS_MAX;
 
-        if (item->page)
-                return MIN(s->block_bytes, CTL_BLOCK_2014_BYTES);
+        if (item->page) { /* a manifest has no more than MED_MANIFEST_RANGES_MAX of one blob */
+                const uint64_t page =
+                        (item->size_bytes / MED_MANIFEST_PAGE_BYTES + MED_MANIFEST_RANGES_MAX - 1) /
+                        MED_MANIFEST_RANGES_MAX * MED_MANIFEST_PAGE_BYTES;
+
+                return MAX(MIN(s->block_bytes, CTL_BLOCK_2014_BYTES), page);
+        }
         return least <= s->block_bytes ? s->block_bytes : (least + MIB - 1) / MIB * MIB;
 }
 

@@ -294,8 +294,8 @@ static int add_item(struct walk *w, const char *source_path, const char *blob_pa
                 .blob_path = ctl_arena_string(out->arena, blob_path, strlen(blob_path)),
                 .file_path = ctl_arena_string(out->arena, file_path, strlen(file_path)),
                 .size_bytes = (uint64_t)st->st_size,
-                .mtime_nsec =
-                        (uint64_t)st->st_mtim.tv_sec * 1000000000 + (uint64_t)st->st_mtim.tv_nsec,
+                .mtime_sec = st->st_mtim.tv_sec,
+                .mtime_nsec = (uint32_t)st->st_mtim.tv_nsec,
                 .row = w->row_index,
                 .page = page,
         };

@@ -30,7 +30,8 @@ struct ctl_item {
         const char
                 *file_path; /* `\SESSION\…` on the drive, UTF-8, at most CTL_ITEM_PATH_MAX units */
         uint64_t size_bytes;
-        uint64_t mtime_nsec;
+        int64_t mtime_sec; /* since 1970; files may be older */
+        uint32_t mtime_nsec;
         uint32_t row;   /* index into the rows */
         uint32_t drive; /* index into the drives, set by ctl_distribute() */
         bool page;

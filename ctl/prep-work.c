@@ -14,6 +14,7 @@
 #define LINE_MAX_BYTES ((size_t)8 << 20)
 #define MD5_BYTES      16
 #define BUFFER_BYTES   ((size_t)256 << 10)
+#define PART_BLOCKS    ((size_t)1 << 16) /* of a file, in one line of the record */
 
 static int file_error(struct bth_error *error, const char *path, int r, enum bth_reason reason,
                       const char *what)
@@ -52,16 +53,36 @@ static int put_items(FILE *f, const struct ctl_items *items)
         for (size_t i = 0; r == 0 && i < items->n_items; i++) {
                 const struct ctl_item *t = &items->items[i];
 
-                r = put_line(f, json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:b}", "source",
-                                          t->source_path, "blob", t->blob_path, "file",
-                                          t->file_path, "size", (json_int_t)t->size_bytes, "mtime",
-                                          (json_int_t)t->mtime_nsec, "row", (int)t->row, "drive",
-                                          (int)t->drive, "page", (int)t->page));
+                r = put_line(f,
+                             json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:b}", "source",
+                                       t->source_path, "blob", t->blob_path, "file", t->file_path,
+                                       "size", (json_int_t)t->size_bytes, "mtime",
+                                       (json_int_t)t->mtime_sec, "nsec", (int)t->mtime_nsec, "row",
+                                       (int)t->row, "drive", (int)t->drive, "page", (int)t->page));
         }
         return r;
 }
 
-static int write_plan(const char *path, json_t *header, const struct ctl_items *items)
+/* The header but its rows, which get lines of their own: a data set may have very many. */
+static int put_header(FILE *f, const json_t *header)
+{
+        json_t *head = json_copy((json_t *)(uintptr_t)header), *row;
+        size_t i;
+        int r;
+
+        if (!head)
+                return -ENOMEM;
+        (void)json_object_del(head, "rows"); /* there may be none */
+        r = put_line(f, head);
+        json_array_foreach(json_object_get(header, "rows"), i, row)
+        {
+                if (r == 0)
+                        r = put_line(f, json_pack("{s:O}", "session-row", row));
+        }
+        return r;
+}
+
+static int write_plan(const char *path, const json_t *header, const struct ctl_items *items)
 {
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         FILE *f;
@@ -75,7 +96,7 @@ static int write_plan(const char *path, json_t *header, const struct ctl_items *
                 return -ENOMEM;
         }
         errno = 0;
-        r = put_line(f, json_incref(header));
+        r = put_header(f, header);
         if (r == 0)
                 r = put_items(f, items);
         if (r == 0)
@@ -108,6 +129,8 @@ int ctl_plan_write(const char *path, json_t *header, const struct ctl_items *ite
         r = write_plan(temporary, header, items);
         if (r == 0 && rename(temporary, path) < 0)
                 r = -errno;
+        if (r == 0) /* before the journal says that the session began */
+                r = bth_sync_folder_of(path);
         if (r < 0) {
                 (void)unlink(temporary);
                 return file_error(error, path, r, BTH_REASON_FILE_UNWRITABLE,
@@ -137,6 +160,19 @@ static int get_text(const json_t *line, const char *key, struct ctl_arena *arena
         return *ret ? 0 : -ENOMEM;
 }
 
+/* Files from before 1970 have negative times. */
+static int get_time(const json_t *line, struct ctl_item *item)
+{
+        const json_t *seconds = json_object_get(line, "mtime");
+        uint64_t nsec;
+
+        if (!json_is_integer(seconds) || get_number(line, "nsec", 999999999, &nsec) < 0)
+                return -EBADMSG;
+        item->mtime_sec = json_integer_value(seconds);
+        item->mtime_nsec = (uint32_t)nsec;
+        return 0;
+}
+
 static int parse_item(const json_t *line, struct ctl_arena *arena, struct ctl_item *ret_item)
 {
         struct ctl_item t = { 0 };
@@ -150,7 +186,7 @@ static int parse_item(const json_t *line, struct ctl_arena *arena, struct ctl_it
         if (r == 0)
                 r = get_number(line, "size", INT64_MAX, &t.size_bytes);
         if (r == 0)
-                r = get_number(line, "mtime", INT64_MAX, &t.mtime_nsec);
+                r = get_time(line, &t);
         if (r == 0)
                 r = get_number(line, "row", INT_MAX, &row);
         if (r == 0)
@@ -183,8 +219,13 @@ static int take_plan_line(struct loading *l, const char *text, size_t n)
                 if (get_number(line, "version", PLAN_VERSION, &count) < 0 || count != PLAN_VERSION)
                         return -EBADMSG;
                 l->header = take_ptr(line);
-                return 0;
+                return json_object_set_new(l->header, "rows", json_array()) < 0 ? -ENOMEM : 0;
         }
+        if (json_object_get(line, "session-row"))
+                return json_array_append(json_object_get(l->header, "rows"),
+                                         json_object_get(line, "session-row")) < 0
+                               ? -ENOMEM
+                               : 0;
         if (bth_json_get_u64(line, "items", &count) == 0) {
                 l->complete = count == l->items.n_items;
                 return l->complete ? 0 : -EBADMSG;
@@ -258,6 +299,9 @@ struct done_reader {
         /* End offsets and numbers of the last marks. */
         uint64_t checkpoint_end, ready_end;
         uint64_t checkpoint, ready;
+        /* The file whose lines are being read. */
+        uint64_t item;
+        struct bth_buf hashes;
 };
 
 /* 1 and a line, 0 at the end or at a line that was cut off. */
@@ -296,27 +340,42 @@ static int find_marks(struct done_reader *d)
         return r;
 }
 
-static int take_done_line(const struct done_reader *d, const json_t *line, ctl_done_found found,
+/* Adds the hashes of one line to those of its file. */
+static int add_hashes(struct done_reader *d, uint64_t item, const char *hex)
+{
+        const size_t digits = strlen(hex);
+        int r;
+
+        if (digits % (2 * MD5_BYTES) != 0 || (d->hashes.length > 0 && item != d->item))
+                return -EBADMSG;
+        d->item = item;
+        r = bth_buf_reserve(&d->hashes, digits / 2);
+        if (r == 0 && bth_hex_decode(hex, digits, (uint8_t *)d->hashes.data + d->hashes.length) < 0)
+                r = -EBADMSG;
+        if (r == 0)
+                d->hashes.length += digits / 2;
+        return r;
+}
+
+static int take_done_line(struct done_reader *d, const json_t *line, ctl_done_found found,
                           void *userdata)
 {
-        _cleanup_free_ uint8_t *hashes = NULL;
         const char *hex;
         uint64_t item;
-        size_t digits;
+        int r;
 
         if (bth_json_get_u64(line, "item", &item) < 0)
                 return 0; /* a mark */
-        if (item >= d->n_items || bth_json_get_string(line, "md5", &hex) < 0)
+        if (item >= d->n_items)
                 return -EBADMSG;
-        digits = strlen(hex);
-        if (digits % (2 * MD5_BYTES) != 0)
-                return -EBADMSG;
-        hashes = malloc(digits / 2 + 1);
-        if (!hashes)
-                return -ENOMEM;
-        if (bth_hex_decode(hex, digits, hashes) < 0)
-                return -EBADMSG;
-        return found ? found(userdata, (size_t)item, hashes, digits / (2 * MD5_BYTES)) : 0;
+        if (bth_json_get_string(line, "part", &hex) == 0)
+                return add_hashes(d, item, hex);
+        r = bth_json_get_string(line, "md5", &hex) < 0 ? -EBADMSG : add_hashes(d, item, hex);
+        if (r == 0 && found)
+                r = found(userdata, (size_t)item, (const uint8_t *)d->hashes.data,
+                          d->hashes.length / MD5_BYTES);
+        d->hashes.length = 0;
+        return r;
 }
 
 /* Second pass: the files up to `end`. */
@@ -374,6 +433,7 @@ int ctl_done_open(const char *path, size_t n_items, bool redo_replayed, ctl_done
         r = read_done(&reader, redo_replayed, found, userdata, &end);
         fclose(reader.file);
         free(reader.text);
+        bth_buf_clear(&reader.hashes);
         if (r == -EBADMSG)
                 return damaged(error, path, reader.line);
         if (r == 0 && ftruncate(d->fd, (off_t)end) < 0)
@@ -412,18 +472,30 @@ static int write_pending(struct ctl_done *d)
         return r;
 }
 
-int ctl_done_add(struct ctl_done *d, size_t item, const uint8_t *hashes, size_t n_blocks)
+static int add_line(struct ctl_done *d, size_t item, const char *key, const uint8_t *hashes,
+                    size_t n_blocks)
 {
         _cleanup_free_ char *hex = malloc(2 * MD5_BYTES * n_blocks + 1);
         int r;
 
         if (!hex)
                 return -ENOMEM;
-        r = bth_buf_add_format(&d->pending, "{\"item\":%zu,\"md5\":\"%s\"}\n", item,
+        r = bth_buf_add_format(&d->pending, "{\"item\":%zu,\"%s\":\"%s\"}\n", item, key,
                                bth_hex_encode(hashes, MD5_BYTES * n_blocks, hex));
         if (r == 0 && d->pending.length >= BUFFER_BYTES)
                 r = write_pending(d);
         return r;
+}
+
+int ctl_done_add(struct ctl_done *d, size_t item, const uint8_t *hashes, size_t n_blocks)
+{
+        int r = 0;
+
+        for (; r == 0 && n_blocks > PART_BLOCKS; n_blocks -= PART_BLOCKS) {
+                r = add_line(d, item, "part", hashes, PART_BLOCKS);
+                hashes += PART_BLOCKS * MD5_BYTES;
+        }
+        return r < 0 ? r : add_line(d, item, "md5", hashes, n_blocks);
 }
 
 static int write_mark(struct ctl_done *d, const char *name)

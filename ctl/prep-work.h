@@ -5,10 +5,10 @@
  * Both are files of one JSON object a line in the folder JOURNAL.d (mode 0700), written by
  * berth-prep only:
  *
- *   SESSION.plan     version 1. First line: session, block size, rows, drives; then a line per file
- * with source, blob, place on the drive, size, time, row, drive. Written once, atomically, before
- * the first byte goes to a drive; it is the intent. SESSION-N.done   for drive N: a line per file
- * that is written, with the MD5 of each block; then
+ *   SESSION.plan     version 1. First line: session, block size, drives; then a line per row, then
+ * per file with source, blob, place on the drive, size, time, row, drive. Written once, atomically,
+ * before the first byte goes to a drive; it is the intent. SESSION-N.done   for drive N: a line per
+ * file that is written, with the MD5 of each block (in parts, where there are very many); then
  *                    {"ready":K}, then, when the drive has the checkpoint, {"checkpoint":K}.
  *
  * At a restart, files up to the last "checkpoint" are on the drive; files up to the last "ready"

@@ -314,6 +314,7 @@ class Import(unittest.TestCase):
             self.add(f"more/{i}", os.urandom(5_000))
         self.stop_early("away", *self.one_folder("attic/away/"), "--checkpoint", "100000", wait_for="done")
         self.start("away", "--abort")
+        self.assertEqual([p.name for p in self.folder.glob("job.jrn.*")], [])
         self.assertIn("is aborted", self.start("away", "--abort").stdout)
         self.assertIn("was aborted", self.start("away", "--resume", code=2).stderr)
 
@@ -341,6 +342,89 @@ class Import(unittest.TestCase):
         self.start("fine", "--drive", other, "--recovery-key-file", key, *self.one_folder())
         self.check(other)
         self.assertEqual(ntfscat(self.folder / "plain", "Photos/a"), content)
+
+    def stop_while_copying(self, session, *arguments):
+        """A run that stands still while it copies (SIGSTOP), with its drive and journal held."""
+        p = subprocess.Popen([PREP, "import", "--journal", self.journal, "--session", session, "--quiet", *map(str, arguments)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        while not (self.folder / "job.jrn.d" / f"{session}-0.done").exists() and p.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        p.send_signal(signal.SIGSTOP)
+        self.addCleanup(p.stderr.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        self.assertIsNone(p.poll())
+        return p
+
+    def test_two_at_once(self):
+        os.truncate(self.add("large", b""), 64 << 20)
+        image, drives = self.first_drive()
+        p = self.stop_while_copying("one", *drives, *self.one_folder())
+        other = drive(self.folder, "SERIAL02", 64)
+        before = self.journal.read_bytes()
+        says = "another berth-prep works with this journal"
+        self.assertIn(says, self.start("two", "--drive", other, "--format", "--silent", *self.one_folder(), code=3).stderr)
+        for end in ("--resume", "--abort"):
+            self.assertIn(says, self.start("one", end, code=3).stderr)
+        # Another journal, but the same drive.
+        done = prep("import", "--journal", self.folder / "other.jrn", "--session", "two", *drives, *self.one_folder())
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("another program holds the image", done.stderr)
+        self.assertFalse((self.folder / "other.jrn.d").exists())
+        self.assertEqual(self.journal.read_bytes(), before)
+        p.send_signal(signal.SIGCONT)
+        self.assertEqual(p.wait(120), 0)
+        self.check(image)
+        self.assertFalse((self.folder / "job.jrn.d").exists())
+
+    def test_key_is_in_locked_memory_only(self):
+        """While files are copied the key lies nowhere but in memory that is wiped and not dumped."""
+        os.truncate(self.add("large", b""), 64 << 20)
+        image, _ = self.first_drive()
+        rows = driveset(self.folder, image)
+        with open(rows, "a") as f:  # long enough for the buffers to move
+            f.write("\n" * 20_000)
+        p = self.stop_while_copying("keys", "--driveset", rows, *self.one_folder())
+        key = key_file(self.journal, "SERIAL01").read_bytes()
+        found, area = [], None
+        with open(f"/proc/{p.pid}/smaps") as maps, open(f"/proc/{p.pid}/mem", "rb", 0) as memory:
+            for line in maps:
+                words = line.split()
+                if "-" in words[0] and not words[0].endswith(":"):
+                    area = [int(n, 16) for n in words[0].split("-")] if words[1].startswith("rw") else None
+                elif words[0] == "VmFlags:" and area and "dd" not in words:
+                    memory.seek(area[0])
+                    found += [line] * (memory.read(area[1] - area[0]).count(key))
+        self.assertEqual(found, [])
+
+    def test_old_and_far_times(self):
+        """Times before 1970 and after 2262 stand in the plan and on the drive."""
+        for name, seconds in (("old", -86_400 * 365 * 100), ("ancient", -86_400 * 365 * 400), ("far", 86_400 * 365 * 400)):
+            path = self.add(name, os.urandom(9_000))
+            os.utime(path, (seconds, seconds))
+        image, drives = self.first_drive()
+        self.stop_early("times", *drives, *self.one_folder())
+        self.start("times", "--resume")
+        self.check(image)
+        self.assertEqual(len(self.manifest(image)[0]), 3)
+
+    def test_another_key(self):
+        """A drive that got another key since the journal first heard of it."""
+        tool = os.path.join(os.environ["BERTH_BUILD"], "tests", "tools", "make-volume")
+        image = self.folder / "SERIAL01.img"
+        self.add("a", "x")
+        for session in ("first", "second"):
+            subprocess.run([tool, image, "64", "xts-128", "512", "4096"], check=True, timeout=60)
+            arguments = ("--drive", image, "--recovery-key-file", image.with_name("SERIAL01.img.recovery"), *self.one_folder())
+            if session == "first":
+                self.stop_early(session, *arguments)
+                self.start(session, "--abort")
+            else:
+                self.start(session, *arguments)
+                self.check(image)
+                subprocess.run([tool, image, "64", "xts-128", "512", "4096"], check=True, timeout=60)
+                self.refused("third", *arguments, code=3, says="knows a manifest of drive SERIAL01, and it has none")
 
     def test_one_image_under_two_names(self):
         self.add("a", os.urandom(9_000))

@@ -97,6 +97,10 @@ static void test_blocks(void **state)
         check_blocks(100 * MIB, 1000 * GIB, false, 100 * MIB, 10240);
         check_blocks(100 * MIB, 40 * MIB, true, 4 * MIB, 10); /* page ranges stay at 4 MiB */
         check_blocks(1 * MIB, 1000 * GIB, true, 1 * MIB, 1024000);
+        /* A manifest holds two million ranges of one blob. */
+        check_blocks(512, GIB, true, 512, 2097152);
+        check_blocks(512, GIB + 512, true, 1024, 1048577);
+        check_blocks(512, 8192 * GIB, true, 4 * MIB, 2097152);
 }
 
 /* Content lands in the places in the order of the file, whatever their order on the volume. */

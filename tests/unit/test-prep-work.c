@@ -34,8 +34,8 @@ static int teardown(void **state)
 static void test_plan(void **state)
 {
         struct ctl_item list[] = {
-                { "/src/a", "attic/ä \"q\"", "\\s\\a", 7, 123456789, 0, 1, false },
-                { "/src/b", "attic/b\n", "\\s\\b", UINT64_C(1) << 40, 5, 3, 0, true },
+                { "/src/a", "attic/ä \"q\"", "\\s\\a", 7, 1234, 999999999, 0, 1, false },
+                { "/src/b", "attic/b\n", "\\s\\b", UINT64_C(1) << 40, -5, 0, 3, 0, true },
         };
         struct ctl_items in = { .items = list, .n_items = 2 }, out;
         _cleanup_json_ json_t *header = json_pack("{s:s}", "session", "s"), *back = NULL;
@@ -53,6 +53,7 @@ static void test_plan(void **state)
                 assert_string_equal(out.items[i].blob_path, list[i].blob_path);
                 assert_string_equal(out.items[i].file_path, list[i].file_path);
                 assert_true(out.items[i].size_bytes == list[i].size_bytes);
+                assert_true(out.items[i].mtime_sec == list[i].mtime_sec);
                 assert_true(out.items[i].mtime_nsec == list[i].mtime_nsec);
                 assert_int_equal(out.items[i].row, list[i].row);
                 assert_int_equal(out.items[i].drive, list[i].drive);
@@ -63,7 +64,7 @@ static void test_plan(void **state)
 
 static void test_plan_cut(void **state)
 {
-        struct ctl_item item = { "/s", "c/b", "\\s\\f", 1, 1, 0, 0, false };
+        struct ctl_item item = { "/s", "c/b", "\\s\\f", 1, 1, 0, 0, 0, false };
         struct ctl_items in = { .items = &item, .n_items = 1 }, out;
         _cleanup_json_ json_t *header = json_object(), *back = NULL;
         struct bth_error e = BTH_ERROR_INIT;
@@ -76,6 +77,24 @@ static void test_plan_cut(void **state)
                 assert_int_equal(ctl_plan_load(plan, &back, &out, &e), -EBADMSG);
                 assert_string_equal(e.object, plan);
         }
+}
+
+/* A data set that names its files one by one. */
+static void test_plan_rows(void **state)
+{
+        struct ctl_items in = { 0 }, out;
+        _cleanup_json_ json_t *header = json_object(), *back = NULL;
+        json_t *rows = json_array();
+        struct bth_error e = BTH_ERROR_INIT;
+
+        for (int i = 0; i < 200000; i++)
+                json_array_append_new(rows, json_pack("{s:s, s:i}", "destination",
+                                                      "container/folder/and/a/long/name", "n", i));
+        json_object_set_new(header, "rows", rows);
+        assert_int_equal(ctl_plan_write(plan, header, &in, &e), 0);
+        assert_int_equal(ctl_plan_load(plan, &back, &out, &e), 0);
+        assert_true(json_equal(json_object_get(back, "rows"), rows));
+        ctl_items_clear(&out);
 }
 
 struct seen {
@@ -145,6 +164,29 @@ static void test_what_counts(void **state)
         assert_int_equal(s.n, 3);
 }
 
+/* A page blob of 8 TiB has two million blocks. */
+static void test_very_many_blocks(void **state)
+{
+        const size_t n = (size_t)1 << 21;
+        uint8_t *hashes = malloc(16 * n);
+        struct ctl_done *d = NULL;
+        struct seen s = { 0 };
+
+        assert_non_null(hashes);
+        for (size_t i = 0; i < 16 * n; i++)
+                hashes[i] = (uint8_t)(7 + i);
+        assert_int_equal(ctl_done_open(done, 100, false, NULL, NULL, &d, NULL), 0);
+        assert_int_equal(ctl_done_add(d, 7, hashes, n), 0);
+        assert_int_equal(ctl_done_add(d, 8, hashes, 0), 0);
+        assert_int_equal(ctl_done_ready(d), 0);
+        assert_int_equal(ctl_done_checkpoint(d), 0);
+        (void)ctl_done_close(d);
+        free(hashes);
+        s = reopen(false);
+        assert_int_equal(s.n, 2);
+        assert_int_equal(s.blocks, n);
+}
+
 /* Cut at every byte: never an error, never more than what has its checkpoint. */
 static void test_cut_anywhere(void **state)
 {
@@ -189,8 +231,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(test_plan),         T(test_plan_cut), T(test_what_counts),
-                T(test_cut_anywhere), T(test_damage),
+                T(test_plan),   T(test_plan_cut),  T(test_what_counts),      T(test_cut_anywhere),
+                T(test_damage), T(test_plan_rows), T(test_very_many_blocks),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
