@@ -275,6 +275,19 @@ static int check_manifest(struct validate *v, struct subject *s, struct bth_erro
         return check_files(v, s, med_manifest_spool_source(spool), &reading, summary, error);
 }
 
+/* How the drive was read: whether past the page cache, and how often the head had to go back. */
+static json_t *device_stats(const struct subject *s)
+{
+        struct hal_block_stats stats = { 0 };
+
+        if (s->drive)
+                hal_block_get_stats(s->drive->drive->device, &stats);
+        return json_pack("{s:b, s:b, s:I, s:I, s:I}", "direct", (int)stats.direct, "uring",
+                         (int)stats.uring, "requests", (json_int_t)stats.requests, "bytes",
+                         (json_int_t)stats.bytes, "backwardSeeks",
+                         (json_int_t)stats.backward_seeks);
+}
+
 static void report_subject(struct validate *v, const struct subject *s, unsigned n_errors)
 {
         char size[32];
@@ -286,12 +299,12 @@ static void report_subject(struct validate *v, const struct subject *s, unsigned
                 ctl_bytes_text(s->checked.read_bytes, size));
         (void)json_array_append_new(
                 v->drives,
-                json_pack("{s:s, s:s*, s:s, s:b, s:I, s:I, s:I, s:I}", "path", s->path, "serial",
-                          s->serial, "driveStatus", bth_drive_status_to_string(s->status),
+                json_pack("{s:s, s:s*, s:s, s:b, s:I, s:I, s:I, s:I, s:o}", "path", s->path,
+                          "serial", s->serial, "driveStatus", bth_drive_status_to_string(s->status),
                           "inOrder", n_errors == 0, "blobs", (json_int_t)s->checked.n_blobs,
                           "ranges", (json_int_t)s->checked.n_ranges, "bytes",
                           (json_int_t)s->checked.read_bytes, "faults",
-                          (json_int_t)s->checked.n_faults));
+                          (json_int_t)s->checked.n_faults, "device", device_stats(s)));
 }
 
 /* Returns 0, or what keeps the command itself from working. */
