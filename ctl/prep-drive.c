@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "hal/identity.h"
 
-#define INDEX_MAX_BYTES  ((size_t)4 << 30)
+#define INDEX_MAX_BYTES  ((size_t)1 << 30) /* more goes to an unlinked file, encrypted */
 #define HASH_PIECE_BYTES ((size_t)1 << 20)
 
 /* ---- serial number ---- */

@@ -121,6 +121,8 @@ static void show(struct ctl_context *c, json_t *list, const struct entry *e)
         else
                 ctl_say(c, "%-10s %10s  %s", status_text(e->found.status),
                         ctl_bytes_text(e->found.size_bytes, size), name);
+        if (!c->json) /* a drive may have millions */
+                return;
         (void)json_array_append_new(
                 list, json_pack("{s:s, s:s, s:o}", "name",
                                 bth_utf8_valid(e->name, strlen(e->name)) ? e->name : name, "kind",

@@ -16,6 +16,7 @@
 #define JOURNALS_MAX        64
 #define DRIVES_OF_A_JOB_MAX 10
 #define FAULTS_SHOWN_MAX    1000u
+#define SHORT_CIPHER        "-128" /* in the name of a method */
 #define DRIVE_SECTOR_BYTES  512u
 
 struct validate_options {
@@ -32,6 +33,7 @@ struct validate {
         struct med_findings to; /* its object is the file under way */
         struct med_journal *journals[JOURNALS_MAX];
         struct med_seen *job_blobs, *serials;
+        struct bth_secret *account_key; /* of the first manifest that has one; NULL: none yet */
         json_t *drives;
         unsigned n_shown;
         uint64_t n_hidden;
@@ -154,6 +156,12 @@ static void find_encryption(struct validate *v, const struct cry_metadata *m)
                 if (m->warnings & bit)
                         find(v, errors & bit ? MED_SEVERITY_ERROR : MED_SEVERITY_WARNING,
                              cry_warning_to_string(bit), "", cry_warning_sentence(bit));
+        if (strstr(cry_method_to_string(m->method), SHORT_CIPHER))
+                med_find(&v->to, MED_SEVERITY_WARNING, "cipher-short-key", 0, NULL,
+                         "encrypt with a 256-bit key where that is a choice",
+                         "the volume is encrypted with %s; newer rules of the service ask for "
+                         "AES-256",
+                         cry_method_to_string(m->method));
 }
 
 static void find_file_system(struct validate *v, const struct ctl_drive *d)
@@ -243,18 +251,38 @@ static int check_files(struct validate *v, struct subject *s, struct bth_source 
         return r;
 }
 
+/* A job has one storage account, and so has each key. */
+static int compare_accounts(struct validate *v, const struct med_manifest_summary *summary)
+{
+        const struct bth_secret *key = summary->header.account_key;
+
+        if (!key)
+                return 0;
+        if (!v->account_key)
+                return bth_secret_new_copy(key->data, key->length_bytes, &v->account_key);
+        if (!bth_secret_equal(key, v->account_key))
+                find(v, MED_SEVERITY_ERROR, "several-accounts", "make a job for each account",
+                     "the manifest has the key of another account than the drives before");
+        return 0;
+}
+
 static int check_manifest(struct validate *v, struct subject *s, struct bth_error *error)
 {
         _cleanup_(med_manifest_spool_freep) struct med_manifest_spool *spool = NULL;
         _cleanup_(med_manifest_summary_freep) struct med_manifest_summary *summary = NULL;
-        _cleanup_free_ char *path = NULL;
+        _cleanup_free_ char *path = NULL, *object = NULL;
         char hash[2 * BTH_DIGEST_MAX_BYTES + 1];
         const struct med_journal_drive *j = s->in_journal;
         int r = ctl_drive_manifest(s->drive, j ? j->manifest_file : NULL,
                                    j ? j->manifest_hash : NULL, NULL, &spool, &path, hash,
                                    &s->status, error);
+        /* Every drive has one of this name. */
+        if (r == 0 && asprintf(&object, "%s:%s", s->path, path) < 0) {
+                object = NULL;
+                r = -ENOMEM;
+        }
         const struct med_manifest_options reading = {
-                .object = path,
+                .object = object,
                 .direction = MED_MANIFEST_IMPORT,
                 .findings = &v->to,
                 .drive_serial = s->serial,
@@ -265,14 +293,17 @@ static int check_manifest(struct validate *v, struct subject *s, struct bth_erro
 
         if (r < 0)
                 return r;
-        v->to.object = path;
+        v->to.object = object;
         r = med_manifest_validate(med_manifest_spool_source(spool), &reading, &summary, &s->status,
                                   &of_manifest);
         if (!summary) {
                 *error = of_manifest;
                 return r;
         }
-        return check_files(v, s, med_manifest_spool_source(spool), &reading, summary, error);
+        r = compare_accounts(v, summary);
+        return r < 0 ? r
+                     : check_files(v, s, med_manifest_spool_source(spool), &reading, summary,
+                                   error);
 }
 
 /* How the drive was read: whether past the page cache, and how often the head had to go back. */
@@ -386,6 +417,7 @@ static enum ctl_exit work(struct validate *v, char **paths, int n)
                 (void)med_journal_free(v->journals[i]);
         (void)med_seen_free(v->job_blobs);
         (void)med_seen_free(v->serials);
+        (void)bth_secret_free(v->account_key);
         if (r < 0)
                 return ctl_end_failed(v->context, r, &error);
         if (v->n_hidden > 0)

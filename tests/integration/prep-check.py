@@ -148,6 +148,20 @@ class Drives(unittest.TestCase):
         done, _ = self.report("validate", one.image, one.image, "--journal", one.journal)
         self.assertIn("[drive-twice]", done.stderr)
 
+    def test_one_account_and_its_cipher(self):
+        drives = [self.good(f"ACCOUNT{i}") for i in (1, 2, 3)]
+        for i, drive in enumerate(drives):
+            drive.entries = [e.replace("attic/", f"attic{i}/") for e in drive.entries]
+            drive.credential = f"<StorageAccountKey>{'c2Vjb25k' if i == 2 else 'Zmlyc3Q='}</StorageAccountKey>"
+            drive.method = "xts-128" if i == 1 else "xts-256"
+            drive.make()
+        journals = sum((["--journal", d.journal] for d in drives), [])
+        done, report = self.report("validate", *(d.image for d in drives), *journals)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual([(f["name"], f["file"].rsplit("/", 1)[-1]) for f in report["findings"]],
+                         [("cipher-short-key", "ACCOUNT2.img"), ("several-accounts", "ACCOUNT3.img:\\DriveManifest.xml")])
+        self.assertNotIn("Zmlyc3Q", done.stdout + done.stderr)
+
     def test_sectors_of_4096_bytes(self):
         drive = self.good("SECTOR1")
         drive.sector_bytes = 4096

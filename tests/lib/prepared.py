@@ -43,7 +43,7 @@ class Prepared:
         self.entries: "list[str]" = []
         self.files: "dict[str, bytes]" = {}
         self.manifest_serial = serial
-        self.sector_bytes = 512
+        self.sector_bytes, self.method = 512, "xts-256"
         self.list_extra = ""  # elements in front of the blobs
         self.credential = "" if export else "<ContainerSas>attic?sv=2014-02-14&amp;sr=c&amp;sp=rwd&amp;sig=eA%3D%3D</ContainerSas>"
 
@@ -71,7 +71,7 @@ class Prepared:
             source = self.folder / f"{self.serial}.{n}"
             source.write_bytes(data)
             arguments.append(f"{source}={path}")
-        subprocess.run([MAKE, self.image, str(self.size_mib), "xts-256", str(self.sector_bytes), "4096", *arguments], check=True, timeout=120)
+        subprocess.run([MAKE, self.image, str(self.size_mib), self.method, str(self.sector_bytes), "4096", *arguments], check=True, timeout=120)
         for n in range(len(arguments)):
             (self.folder / f"{self.serial}.{n}").unlink()
         os.unlink(f"{self.image}.plain")
