@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/str.h"
-
 #define X(id, name) name,
 static const char *const kind_names[] = { HAL_PLACE_KINDS(X) };
 #undef X
@@ -264,4 +262,57 @@ int hal_whereabouts_to_place(const struct hal_whereabouts *w, struct hal_place *
                 return 0;
         }
         return -ENOENT;
+}
+
+/* ---- what udev is told ---- */
+
+/* Names and places were checked: no quotes, no blanks, and of udev's patterns only the final *. */
+static int add_rule(const struct hal_bay *bay, const struct hal_place *p, struct bth_buf *rules)
+{
+        if (p->kind == HAL_PLACE_ID_PATH)
+                return bth_buf_add_format(rules, "ENV{ID_PATH}==\"%s\", ENV{BERTH_BAY}=\"%s\"\n",
+                                          p->value, bay->name);
+        return bth_buf_add_format(rules,
+                                  "SUBSYSTEMS==\"usb\", KERNELS==\"%s\", "
+                                  "ENV{BERTH_BAY}=\"%s\"\n",
+                                  p->value, bay->name);
+}
+
+static int add_bay(const struct hal_bay *bay, struct bth_buf *rules, bool *ret_known)
+{
+        int r = 0;
+
+        *ret_known = false;
+        for (size_t i = 0; i < bay->n_places && r == 0; i++) {
+                const enum hal_place_kind kind = bay->places[i].kind;
+
+                *ret_known = *ret_known || kind != HAL_PLACE_ENCLOSURE;
+                if (kind == HAL_PLACE_ID_PATH || kind == HAL_PLACE_USB)
+                        r = add_rule(bay, &bay->places[i], rules);
+        }
+        if (r == 0 && !*ret_known)
+                r = bth_buf_add_format(rules,
+                                       "# The bay %s is named by an enclosure's slot only; give it "
+                                       "an id-path as well.\n",
+                                       bay->name);
+        return r;
+}
+
+int hal_bays_udev_rules(const struct hal_bays *b, struct bth_buf *rules)
+{
+        bool all_known = true, known;
+        int r = bth_buf_add_string(rules,
+                                   "# Written from Berth's configuration; changes here are lost.\n"
+                                   "SUBSYSTEM!=\"block\", GOTO=\"berth_bays_end\"\n"
+                                   "ACTION==\"remove\", GOTO=\"berth_bays_end\"\n"
+                                   "ENV{DEVTYPE}!=\"disk\", GOTO=\"berth_bays_end\"\n"
+                                   "ENV{ID_PATH}!=\"?*\", IMPORT{builtin}=\"path_id\"\n");
+
+        for (size_t i = 0; i < b->n_bays && r == 0; i++) {
+                r = add_bay(&b->bays[i], rules, &known);
+                all_known = all_known && known;
+        }
+        if (r == 0)
+                r = bth_buf_add_string(rules, "LABEL=\"berth_bays_end\"\n");
+        return r < 0 ? r : all_known ? 0 : -ENOENT;
 }

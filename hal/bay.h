@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/macros.h"
+#include "base/str.h"
 
 #define HAL_BAY_NAME_MAX   64  /* bytes with NUL */
 #define HAL_PLACE_MAX      256 /* bytes of a value with NUL */
@@ -94,3 +95,9 @@ const struct hal_place *hal_bay_place(const struct hal_bay *b, enum hal_place_ki
  * Returns 0, or -ENOENT when nothing is known. */
 int hal_whereabouts_to_place(const struct hal_whereabouts *w, struct hal_place *ret_place)
         _must_check_;
+
+/* Adds the udev rules that tell systemd/60-berth.rules which drives are in bays: the content of
+ * 59-berth-bays.rules. udev knows paths and ports; of a bay that is only named by an enclosure's
+ * slot it cannot know the drives, and a comment says so. Returns 0; -ENOENT when there is such a
+ * bay (the rules are complete for the others); -ENOMEM. */
+int hal_bays_udev_rules(const struct hal_bays *b, struct bth_buf *rules) _must_check_;

@@ -122,12 +122,39 @@ static void test_where(void **state)
         hal_bays_clear(&b);
 }
 
+static void test_udev_rules(void **state)
+{
+        static const char want[] =
+                "# Written from Berth's configuration; changes here are lost.\n"
+                "SUBSYSTEM!=\"block\", GOTO=\"berth_bays_end\"\n"
+                "ACTION==\"remove\", GOTO=\"berth_bays_end\"\n"
+                "ENV{DEVTYPE}!=\"disk\", GOTO=\"berth_bays_end\"\n"
+                "ENV{ID_PATH}!=\"?*\", IMPORT{builtin}=\"path_id\"\n"
+                "ENV{ID_PATH}==\"pci-1-ata-2\", ENV{BERTH_BAY}=\"one\"\n"
+                "SUBSYSTEMS==\"usb\", KERNELS==\"2-1\", ENV{BERTH_BAY}=\"front\"\n";
+        struct hal_bays b = { 0 };
+        _cleanup_buf_ struct bth_buf rules = BTH_BUF_INIT, more = BTH_BUF_INIT;
+
+        assert_int_equal(hal_bays_add(&b, "one", "id-path:pci-1-ata-2", NULL), 0);
+        assert_int_equal(hal_bays_add(&b, "one", "enclosure:5/1", NULL), 0);
+        assert_int_equal(hal_bays_add(&b, "front", "usb:2-1", NULL), 0);
+        assert_int_equal(hal_bays_add(&b, "virtual", "directory:/srv/1", NULL), 0);
+        assert_int_equal(hal_bays_udev_rules(&b, &rules), 0);
+        assert_memory_equal(rules.data, want, strlen(want));
+        assert_string_equal(rules.data + strlen(want), "LABEL=\"berth_bays_end\"\n");
+        assert_int_equal(hal_bays_add(&b, "slot", "enclosure:5/2", NULL), 0);
+        assert_int_equal(hal_bays_udev_rules(&b, &more), -ENOENT);
+        assert_non_null(strstr(more.data, "# The bay slot is"));
+        hal_bays_clear(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_places),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_where),
+                cmocka_unit_test(test_udev_rules),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
