@@ -9,6 +9,7 @@
  *     PATH=\FOLDER\NAME copied to there, by our own writer
  *     many:COUNT        \bulk\III\fI for I from 0: "file I\n", 20 times; every eighth 400 times
  *     large:NAME:BYTES  made without writing its clusters: what they hold is noise
+ *     sized:COUNT:BYTES \BYTES\III\fI for I from 0: noise as well, or zeros where they are small
  *
  * Leaves OUT, and beside it OUT.plain (the file system before encryption), OUT.extents (what of it
  * is used), OUT.recovery, OUT.bek, OUT.external (base64) and OUT.password. */
@@ -118,7 +119,8 @@ static void add_file(struct med_ntfs_writer *w, struct bth_sink *sink, const cha
 
 /* --- files that are made --- */
 
-#define SKIPS_MAX 64
+#define SKIPS_MAX  4096
+#define SKIP_BYTES (UINT64_C(4) << 20) /* shorter pieces are encrypted as they are */
 
 static struct med_ntfs_extent skips[SKIPS_MAX]; /* places of large files */
 static size_t n_skips;
@@ -159,34 +161,61 @@ static void make_many(struct med_ntfs_writer *w, struct bth_sink *sink, uint64_t
         }
 }
 
+static void make_noise(struct med_ntfs_writer *w, const char *path, uint64_t size_bytes)
+{
+        const struct med_ntfs_new_file f = { .path = path,
+                                             .size_bytes = size_bytes,
+                                             .created = 132000000000000000,
+                                             .modified = 132000000000000000 };
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_ntfs_extent *places;
+        size_t n;
+        int r = med_ntfs_writer_create(w, &f, &places, &n, &e);
+
+        if (r < 0)
+                die(path, r, &e);
+        for (size_t i = 0; i < n; i++) {
+                if (places[i].length_bytes < SKIP_BYTES)
+                        continue;
+                if (n_skips == SKIPS_MAX)
+                        die("too many pieces", -E2BIG, NULL);
+                skips[n_skips++] = places[i];
+        }
+        free(places);
+}
+
 static void make_large(struct med_ntfs_writer *w, const char *wish)
 {
         const char *colon = strchr(wish, ':');
-        struct med_ntfs_new_file f = { .created = 132000000000000000 };
-        struct bth_error e = BTH_ERROR_INIT;
-        struct med_ntfs_extent *places;
+        uint64_t size;
         char path[64];
-        size_t n;
-        int r;
 
-        if (!colon || bth_parse_u64(colon + 1, &f.size_bytes) < 0)
+        if (!colon || bth_parse_u64(colon + 1, &size) < 0)
                 die(wish, -EINVAL, NULL);
         snprintf(path, sizeof path, "\\%.*s", (int)(colon - wish), wish);
-        f.path = path;
-        f.modified = f.created;
-        r = med_ntfs_writer_create(w, &f, &places, &n, &e);
-        if (r < 0)
-                die(path, r, &e);
-        if (n > SKIPS_MAX - n_skips)
-                die("too many pieces", -E2BIG, NULL);
-        memcpy(skips + n_skips, places, n * sizeof *places);
-        n_skips += n;
-        free(places);
+        make_noise(w, path, size);
+}
+
+static void make_sized(struct med_ntfs_writer *w, const char *wish)
+{
+        const char *colon = strchr(wish, ':');
+        uint64_t count, size;
+        char path[96];
+
+        if (!colon || bth_parse_u64_n(wish, (size_t)(colon - wish), &count) < 0 ||
+            bth_parse_u64(colon + 1, &size) < 0)
+                die(wish, -EINVAL, NULL);
+        for (uint64_t i = 0; i < count; i++) {
+                snprintf(path, sizeof path, "\\%" PRIu64 "\\%03" PRIu64 "\\f%" PRIu64, size,
+                         i / 1000, i);
+                make_noise(w, path, size);
+        }
 }
 
 static bool is_made(const char *argument)
 {
-        return bth_starts_with(argument, "many:") || bth_starts_with(argument, "large:");
+        return bth_starts_with(argument, "many:") || bth_starts_with(argument, "large:") ||
+               bth_starts_with(argument, "sized:");
 }
 
 static void make_files(struct med_ntfs_writer *w, struct bth_sink *sink, const char *argument)
@@ -195,6 +224,8 @@ static void make_files(struct med_ntfs_writer *w, struct bth_sink *sink, const c
 
         if (bth_starts_with(argument, "large:"))
                 make_large(w, argument + 6);
+        else if (bth_starts_with(argument, "sized:"))
+                make_sized(w, argument + 6);
         else if (bth_parse_u64(argument + 5, &count) == 0)
                 make_many(w, sink, count);
         else
