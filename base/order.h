@@ -15,8 +15,8 @@
 #include "base/secret.h"
 #include "base/status.h"
 
-#define BTH_ORDER_TEXT_MAX   4096u  /* bytes of a text */
-#define BTH_ORDER_SECRET_MAX 65536u /* bytes of a key or credential */
+#define BTH_ORDER_TEXT_MAX   131072u /* bytes of a text; a path in a manifest may have 65536 */
+#define BTH_ORDER_SECRET_MAX 65536u  /* bytes of a key or credential */
 
 enum bth_message_type {
         BTH_MESSAGE_ORDER = 1, /* once, first; descriptors: the drive, the folder for state */

@@ -8,6 +8,7 @@
 /* So many blobs in a row given up for the network, each after its own long patience: nobody is
  * there. */
 #define NETWORK_FAILURES_MAX 4u
+#define DOUBTS_MAX           100u
 
 /* A file that is opened when it is first read: finished and empty blobs never are, and the reading
  * of file records spreads over the engine's threads. */
@@ -260,7 +261,9 @@ static void on_finding(void *userdata, const struct med_finding *f)
                           .advice = text_or_none(f->advice) },
         };
 
-        upl_link_send(w->link, &m);
+        /* A hostile manifest could have millions. */
+        if (w->n_doubts++ < DOUBTS_MAX)
+                upl_link_send(w->link, &m);
 }
 
 static int make_job(struct upl_worker *w, struct upl_listed *listed,

@@ -66,6 +66,7 @@ struct upl_worker {
         struct upl_worker_counts counts;
         enum bth_drive_status status;
         struct bth_error error;
+        unsigned n_doubts;         /* notes about files, which end at a limit */
         unsigned network_failures; /* blobs that ended so, one after the other */
         char *error_log, *verbose_log, *manifest_backup; /* where they were uploaded */
 
@@ -93,6 +94,7 @@ void upl_worker_listen_end(struct upl_worker *w);
  */
 int upl_worker_transfer(struct upl_worker *w) _must_check_;
 
-/* The result as it stands. Texts are borrowed. */
+/* The result as it stands; texts are borrowed. For ends other than FINISHED and FAILED any thread
+ * may call it at any time. */
 void upl_worker_result(const struct upl_worker *w, enum bth_run_end end,
                        struct bth_message *ret_message);

@@ -20,6 +20,7 @@
 #define FINDINGS_EACH       5u
 #define CONNECT_TO_MAX      16u
 #define STALL_TIMEOUT_SEC   60u
+#define CLOCK_SKEW_USEC     (900 * BTH_USEC_PER_SEC) /* more, and the service refuses signatures */
 #define DEFAULT_DIAGNOSTICS "waimportexport"
 
 /* --- small --- */
@@ -199,6 +200,16 @@ static int open_client(struct upl_worker *w)
         return r;
 }
 
+/* The station's word for when the drive was first begun, on whatever station, in terms of the
+ * service's clock: that may be behind by as much as it lets requests be. 0: the record here must
+ * do. */
+static uint64_t begun(uint64_t started_usec)
+{
+        if (started_usec > bth_now_realtime_usec() || started_usec < CLOCK_SKEW_USEC)
+                return 0;
+        return started_usec - CLOCK_SKEW_USEC;
+}
+
 static int open_network(struct upl_worker *w)
 {
         uint64_t memory = w->order.memory_bytes ? w->order.memory_bytes : UPL_WORKER_MEMORY_BYTES;
@@ -220,7 +231,7 @@ static int open_network(struct upl_worker *w)
         w->env.readback = w->order.verify == BTH_VERIFY_READBACK;
         w->env.service_hash = w->order.verify == BTH_VERIFY_SERVICE;
         w->env.guess_content_type = w->order.guess_content_type;
-        w->env.begun_usec = w->order.started_usec;
+        w->env.begun_usec = begun(w->order.started_usec);
         return r;
 }
 
@@ -485,25 +496,47 @@ static char *text_or_none(const char *text)
         return text && *text ? (char *)(uintptr_t)text : NULL;
 }
 
+static enum bth_reason reason_of_end(enum bth_run_end end)
+{
+        switch (end) {
+        case BTH_RUN_END_STOPPED:
+                return BTH_REASON_CANCELLED;
+        case BTH_RUN_END_DRIVE_GONE:
+                return BTH_REASON_DRIVE_GONE;
+        case BTH_RUN_END_DRIVE_STALLED:
+                return BTH_REASON_DRIVE_READ_ERROR;
+        case BTH_RUN_END_NETWORK_STALLED:
+                return BTH_REASON_NETWORK;
+        default:
+                return BTH_REASON_NONE;
+        }
+}
+
+static void explain(const struct upl_worker *w, enum bth_run_end end, struct bth_result_report *r)
+{
+        const bool by_error = end == BTH_RUN_END_FINISHED || end == BTH_RUN_END_FAILED;
+        const enum bth_reason reason = by_error ? w->error.reason : reason_of_end(end);
+
+        if (by_error && w->error.code == 0)
+                return;
+        r->reason = text_or_none(bth_reason_to_string(reason));
+        r->sentence = text_or_none(by_error ? w->error.sentence : bth_run_end_sentence(end));
+        r->advice =
+                text_or_none(by_error ? bth_error_advice(&w->error) : bth_reason_advice(reason));
+        r->object = by_error ? text_or_none(w->error.object) : NULL;
+}
+
 void upl_worker_result(const struct upl_worker *w, enum bth_run_end end,
                        struct bth_message *ret_message)
 {
         const struct upl_worker_counts *c = &w->counts;
-        const bool wrong = w->error.code < 0 && end != BTH_RUN_END_STOPPED;
-        const char *sentence = end == BTH_RUN_END_FINISHED || end == BTH_RUN_END_FAILED
-                                       ? w->error.sentence
-                                       : bth_run_end_sentence(end);
+        const bool finished = end == BTH_RUN_END_FINISHED;
 
         *ret_message = (struct bth_message){ .type = BTH_MESSAGE_RESULT };
         ret_message->result = (struct bth_result_report){
                 .end = end,
-                .copy_status = end == BTH_RUN_END_FINISHED
-                                       ? text_or_none(bth_drive_status_to_string(w->status))
-                                       : NULL,
-                .reason = wrong ? text_or_none(bth_reason_to_string(w->error.reason)) : NULL,
-                .object = wrong ? text_or_none(w->error.object) : NULL,
-                .sentence = text_or_none(sentence),
-                .advice = wrong ? text_or_none(bth_error_advice(&w->error)) : NULL,
+                .copy_status =
+                        finished ? text_or_none(bth_drive_status_to_string(w->status)) : NULL,
                 .blobs = atomic_load(&c->blobs),
                 .completed = atomic_load(&c->completed),
                 .created = atomic_load(&c->created),
@@ -513,10 +546,11 @@ void upl_worker_result(const struct upl_worker *w, enum bth_run_end end,
                 .failed = atomic_load(&c->failed),
                 .bytes = atomic_load(&c->bytes),
                 .sent_bytes = atomic_load(&c->sent_bytes),
-                .error_log = w->error_log,
-                .verbose_log = w->verbose_log,
-                .manifest = w->manifest_backup,
+                .error_log = finished ? w->error_log : NULL,
+                .verbose_log = finished ? w->verbose_log : NULL,
+                .manifest = finished ? w->manifest_backup : NULL,
         };
+        explain(w, end, &ret_message->result);
 }
 
 /* What a failure means for the run: most leave the drive where it was. */

@@ -134,7 +134,7 @@ static void test_refused(void **state)
 /* Too long a text, a number out of its bounds, no descriptors. */
 static void test_bounds(void **state)
 {
-        _cleanup_(bth_frame_freep) struct bth_frame *f = NULL, *bare = NULL;
+        _cleanup_(bth_frame_freep) struct bth_frame *f = NULL, *bare = NULL, *beyond = NULL;
         _cleanup_message_ struct bth_message m;
         char *long_text;
 
@@ -154,17 +154,19 @@ static void test_bounds(void **state)
         long_text[BTH_ORDER_TEXT_MAX] = '\0';
         assert_int_equal(bth_message_to_frame(&m, &f), 0);
 
-        /* The same fields, and a longer one of that tag in front: the first counts. */
+        /* A secret has bounds of its own. */
         assert_int_equal(bth_frame_new(BTH_MESSAGE_CREDENTIAL, &bare), 0);
-        long_text[BTH_ORDER_TEXT_MAX] = 'a';
-        assert_int_equal(bth_frame_add_bytes(bare, 1, long_text, BTH_ORDER_TEXT_MAX), 0);
+        assert_int_equal(bth_frame_add_bytes(bare, 1, long_text, BTH_ORDER_SECRET_MAX), 0);
         {
                 _cleanup_message_ struct bth_message back = { .type = BTH_MESSAGE_STOP };
                 struct bth_error error = BTH_ERROR_INIT;
 
                 assert_int_equal(bth_message_from_frame(bare, &back, &error), 0);
-                assert_int_equal(back.credential.credential->length_bytes, BTH_ORDER_TEXT_MAX);
+                assert_int_equal(back.credential.credential->length_bytes, BTH_ORDER_SECRET_MAX);
         }
+        assert_int_equal(bth_frame_new(BTH_MESSAGE_CREDENTIAL, &beyond), 0);
+        assert_int_equal(bth_frame_add_bytes(beyond, 1, long_text, BTH_ORDER_SECRET_MAX + 1), 0);
+        expect_refused(beyond, "out of bounds");
 }
 
 static void test_order_without_descriptors(void **state)
