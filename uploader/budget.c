@@ -143,30 +143,54 @@ int upl_budget_take(struct upl_budget *b, uint64_t bytes)
         return r;
 }
 
-/* Memory for what was taken; called with the lock held, left without it. */
-static int finish_taking(struct upl_budget *b, uint64_t bytes, int r, void **ret_buffer)
+/* Memory for what was taken, if it was; called with the lock held, left without it. */
+static int finish_taking(struct upl_budget *b, const uint64_t *bytes, size_t n, int r,
+                         void **ret_buffers)
 {
-        void *buffer = r == 0 ? upl_pool_get(&b->pool, bytes) : NULL;
-        void *chain = upl_pool_trim(&b->pool, room_for_pool(b));
+        void *chain;
 
+        for (size_t i = 0; i < n; i++)
+                ret_buffers[i] = r == 0 ? upl_pool_get(&b->pool, bytes[i]) : NULL;
+        chain = upl_pool_trim(&b->pool, room_for_pool(b));
         (void)pthread_mutex_unlock(&b->lock);
         upl_pool_free_chain(chain);
-        if (r < 0)
-                return r;
-        if (!buffer)
-                buffer = bth_io_buffer_new((size_t)upl_pool_size(bytes));
-        if (!buffer) {
-                upl_budget_give(b, bytes);
-                return -ENOMEM;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                if (!ret_buffers[i])
+                        ret_buffers[i] = bth_io_buffer_new((size_t)upl_pool_size(bytes[i]));
+                if (!ret_buffers[i])
+                        r = -ENOMEM;
         }
-        *ret_buffer = buffer;
-        return 0;
+        for (size_t i = 0; i < n && r == -ENOMEM; i++) {
+                free(ret_buffers[i]);
+                upl_budget_give(b, bytes[i]);
+        }
+        return r;
+}
+
+int upl_budget_take_buffers(struct upl_budget *b, const uint64_t *bytes, size_t n,
+                            void **ret_buffers)
+{
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += bytes[i];
+        (void)pthread_mutex_lock(&b->lock);
+        return finish_taking(b, bytes, n, take_locked(b, sum), ret_buffers);
 }
 
 int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
 {
+        return upl_budget_take_buffers(b, &bytes, 1, ret_buffer);
+}
+
+uint64_t upl_budget_total(struct upl_budget *b)
+{
+        uint64_t total;
+
         (void)pthread_mutex_lock(&b->lock);
-        return finish_taking(b, bytes, take_locked(b, bytes), ret_buffer);
+        total = b->total_bytes;
+        (void)pthread_mutex_unlock(&b->lock);
+        return total;
 }
 
 int upl_budget_try_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer)
@@ -176,7 +200,7 @@ int upl_budget_try_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffe
                 (void)pthread_mutex_unlock(&b->lock);
                 return -EAGAIN;
         }
-        return finish_taking(b, bytes, take_locked(b, bytes), ret_buffer);
+        return finish_taking(b, &bytes, 1, take_locked(b, bytes), ret_buffer);
 }
 
 /* Called with the lock held. */

@@ -40,6 +40,11 @@ int upl_budget_take_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buff
 /* The same without waiting, also not behind others: -EAGAIN. For who holds some already. Returns 0,
  * -EAGAIN, -ECANCELED, -ENOMEM. */
 int upl_budget_try_buffer(struct upl_budget *b, uint64_t bytes, void **ret_buffer) _must_check_;
+/* Many in one turn, so that nobody waits who holds some: all or none. Returns as
+ * upl_budget_take_buffer(). */
+int upl_budget_take_buffers(struct upl_budget *b, const uint64_t *bytes, size_t n,
+                            void **ret_buffers) _must_check_;
+uint64_t upl_budget_total(struct upl_budget *b);
 /* `bytes` as it was taken. NULL is not allowed. */
 void upl_budget_give_buffer(struct upl_budget *b, uint64_t bytes, void *buffer);
 /* Changes the total while running; what is above it comes back as it is given. */

@@ -15,6 +15,13 @@ int upl_hasher_new(struct upl_hasher **ret_hasher) _must_check_;
 struct upl_hasher *upl_hasher_free(struct upl_hasher *h); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(upl_hasher_free, struct upl_hasher *);
 
+/* A thread that reads says that it will come: others wait for it, to hash side by side. It must
+ * come, with at most 32 jobs, or say that it does not; meanwhile it must not wait for anybody's
+ * hash or for memory. */
+void upl_hasher_expect(struct upl_hasher *h);
+void upl_hasher_expected(struct upl_hasher *h, struct cry_md5_job *jobs, size_t n);
+void upl_hasher_expect_no_more(struct upl_hasher *h);
+
 /* Adds data to a stream of the caller's, or makes the MD5 of one whole message. Block until it is
  * done, for about as long as hashing the longest data of the batch takes. Any thread; a stream
  * belongs to one. */

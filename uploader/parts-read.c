@@ -3,6 +3,7 @@
  * See parts.h. */
 #include "uploader/parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -141,6 +142,81 @@ static int fill_part(struct upl_transfer *t, size_t i, void *data)
                         return r;
         }
         return upl_part_read_fault(t, i, -EILSEQ);
+}
+
+/* The hashes of what was read; called after upl_hasher_expect(). */
+static void hash_ahead(struct upl_transfer *t, const struct bth_read *reads, const size_t *parts,
+                       size_t n, bool good[UPL_AHEAD_MAX])
+{
+        struct cry_md5_job jobs[UPL_AHEAD_MAX];
+        struct cry_md5 md5[UPL_AHEAD_MAX];
+        uint8_t hash[BTH_MD5_BYTES];
+        size_t n_jobs = 0;
+
+        for (size_t k = 0; k < n; k++) {
+                good[k] = reads[k].result == 0;
+                cry_md5_init(&md5[k]);
+                if (good[k] && !leave_to_service(t, parts[k]))
+                        jobs[n_jobs++] = (struct cry_md5_job){ &md5[k], reads[k].buffer,
+                                                               reads[k].length_bytes };
+        }
+        upl_wait_begin(t->env->budget, UPL_WAIT_CPU);
+        upl_hasher_expected(t->env->hasher, jobs, n_jobs);
+        upl_wait_end(t->env->budget, UPL_WAIT_CPU);
+        for (size_t k = 0; k < n; k++) {
+                if (!good[k] || leave_to_service(t, parts[k]))
+                        continue;
+                cry_md5_finish(&md5[k], hash);
+                good[k] = upl_part_take_hash(t, parts[k], hash);
+        }
+}
+
+int upl_parts_load_ahead(struct upl_transfer *t, const size_t *parts, size_t n)
+{
+        struct bth_read reads[UPL_AHEAD_MAX];
+        uint64_t bytes[UPL_AHEAD_MAX] = { 0 };
+        void *buffers[UPL_AHEAD_MAX];
+        bool good[UPL_AHEAD_MAX];
+        int r;
+
+        assert(n <= UPL_AHEAD_MAX && t->next_ahead == t->n_ahead);
+        for (size_t k = 0; k < n; k++)
+                bytes[k] = t->plan->parts[parts[k]].length_bytes;
+        r = upl_budget_take_buffers(t->env->budget, bytes, n, buffers);
+        if (r < 0)
+                return r;
+        for (size_t k = 0; k < n; k++)
+                reads[k] = (struct bth_read){ t->plan->parts[parts[k]].offset_bytes,
+                                              (size_t)bytes[k], buffers[k], 0 };
+        upl_hasher_expect(t->env->hasher);
+        upl_wait_begin(t->env->budget, UPL_WAIT_DISK);
+        /* Each has its own result. */
+        (void)!bth_source_read_many(t->item->content, reads, n);
+        upl_wait_end(t->env->budget, UPL_WAIT_DISK);
+        hash_ahead(t, reads, parts, n, good);
+        t->n_ahead = t->next_ahead = 0;
+        for (size_t k = 0; k < n; k++) {
+                if (!good[k]) {
+                        upl_part_unload(t, parts[k], buffers[k]);
+                        continue;
+                }
+                t->ahead[t->n_ahead].part = parts[k];
+                t->ahead[t->n_ahead++].data = buffers[k];
+        }
+        return 0;
+}
+
+void *upl_parts_take_ahead(struct upl_transfer *t, size_t i)
+{
+        if (t->next_ahead == t->n_ahead || t->ahead[t->next_ahead].part != i)
+                return NULL;
+        return t->ahead[t->next_ahead++].data;
+}
+
+void upl_parts_drop_ahead(struct upl_transfer *t)
+{
+        for (; t->next_ahead < t->n_ahead; t->next_ahead++)
+                upl_part_unload(t, t->ahead[t->next_ahead].part, t->ahead[t->next_ahead].data);
 }
 
 int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data)

@@ -441,6 +441,44 @@ static int send_long(struct upl_transfer *t, size_t i)
         return launch(t, i, NULL, stream);
 }
 
+/* The second round is for those that are to be read again; the first one for all. */
+static bool wanted_in_round(const struct upl_transfer *t, size_t i)
+{
+        return t->round == 0 || t->parts[i].recheck;
+}
+
+/* Is the part one to be read and sent now, and not only known to be there? */
+static bool is_to_be_loaded(struct upl_transfer *t, size_t i)
+{
+        bool sent;
+
+        (void)pthread_mutex_lock(&t->lock);
+        sent = t->parts[i].sent;
+        (void)pthread_mutex_unlock(&t->lock);
+        return !sent && !t->parts[i].bad && t->parts[i].same_as == i && wanted_in_round(t, i) &&
+               upl_part_check_quietly(t, i) && !is_there(t, i);
+}
+
+/* Blocks from `i` on are read and hashed side by side, as many as half of the memory holds: then
+ * one half is sent while the other is read. */
+static int load_ahead(struct upl_transfer *t, size_t i)
+{
+        uint64_t left = upl_budget_total(t->env->budget) / 2;
+        size_t parts[UPL_AHEAD_MAX], n = 0;
+
+        if (t->plan->kind != UPL_PLAN_BLOCKS || t->next_ahead < t->n_ahead)
+                return 0;
+        for (; i < t->plan->n_parts && n < UPL_AHEAD_MAX; i++) {
+                if (t->plan->parts[i].length_bytes > left || upl_part_is_long(t, i))
+                        break;
+                if (!is_to_be_loaded(t, i))
+                        continue;
+                left -= t->plan->parts[i].length_bytes;
+                parts[n++] = i;
+        }
+        return n > 1 ? upl_parts_load_ahead(t, parts, n) : 0;
+}
+
 /* One part on its way, unless the service has it. Returns 0 or a negative errno. */
 static int send_part(struct upl_transfer *t, size_t i)
 {
@@ -453,7 +491,13 @@ static int send_part(struct upl_transfer *t, size_t i)
         }
         if (upl_part_is_long(t, i))
                 return send_long(t, i);
-        r = upl_part_load(t, i, &data);
+        r = load_ahead(t, i);
+        data = r == 0 ? upl_parts_take_ahead(t, i) : NULL;
+        if (r == 0 && !data) {
+                /* Who waits for memory must hold none. */
+                upl_parts_drop_ahead(t);
+                r = upl_part_load(t, i, &data);
+        }
         if (r < 0)
                 return r;
         /* Of blocks that we cut, the id is known only now. */
@@ -463,12 +507,6 @@ static int send_part(struct upl_transfer *t, size_t i)
                 return 0;
         }
         return launch(t, i, data, NULL);
-}
-
-/* The second round is for those that are to be read again; the first one for all. */
-static bool wanted_in_round(const struct upl_transfer *t, size_t i)
-{
-        return t->round == 0 || t->parts[i].recheck;
 }
 
 /* One part as it comes, unless it has arrived before or is the repetition of one. */
@@ -528,6 +566,7 @@ int upl_parts_send(struct upl_transfer *t)
                 t->again = false;
                 for (size_t i = 0; i < t->plan->n_parts && r == 0 && !has_failed(t); i++)
                         r = take_part(t, i);
+                upl_parts_drop_ahead(t);
                 e = wait_landed(t, true, 0);
                 r = r < 0 ? r : e;
                 if (!t->again)

@@ -28,6 +28,8 @@ struct upl_part_state {
 
 struct upl_flight;
 
+#define UPL_AHEAD_MAX 16u
+
 struct upl_transfer {
         struct upl_transfer_env *env;
         const struct upl_transfer_item *item;
@@ -51,6 +53,11 @@ struct upl_transfer {
         struct upl_remote_blocks remote; /* uncommitted ones under this name, by id */
         size_t n_recorded;               /* of `acknowledged`: in the state */
         unsigned n_streams;              /* long blocks under way */
+        struct {
+                size_t part;
+                void *data;
+        } ahead[UPL_AHEAD_MAX]; /* read and hashed together, in the order of parts; not yet sent */
+        size_t n_ahead, next_ahead;
         int part_failed; /* the first fault of a part, which lets the others be tried */
         struct bth_error part_error;
         unsigned round; /* 1: only parts that are read again */
@@ -82,6 +89,14 @@ int upl_parts_send(struct upl_transfer *t) _must_check_;
  * upl_part_unload(); errors as above. */
 int upl_part_load(struct upl_transfer *t, size_t i, void **ret_data) _must_check_;
 void upl_part_unload(struct upl_transfer *t, size_t i, void *data);
+
+/* Reads and hashes parts side by side into `ahead`, which must be empty; waits for memory for all
+ * of them. What cannot be read or has another hash is left out: loading it alone tells why. Returns
+ * 0, -ENOMEM, -ECANCELED. */
+int upl_parts_load_ahead(struct upl_transfer *t, const size_t *parts, size_t n) _must_check_;
+/* The part's buffer if it is the next of `ahead`, or NULL; dropping frees what is left. */
+void *upl_parts_take_ahead(struct upl_transfer *t, size_t i);
+void upl_parts_drop_ahead(struct upl_transfer *t);
 
 /* Is the part too long to be held whole? */
 bool upl_part_is_long(const struct upl_transfer *t, size_t i);

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of the network and answers of the service, one kind at a time, between the engine and the emulator.
+
+Usage: transfer-faults.py PROGRAM PRELOAD_DNS [--soak] [PART...]
+Each kind ends in a complete drive or in the documented status of the blobs it hit, and never in a blob under
+another name. The answers that the emulator cannot give are named after "Blob service error codes" and "Status and
+error codes" of the service's documentation. Random faults with kill -9 are in transfer-live.py.
+"""
+import importlib.util
+import pathlib
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lib"))
+from azurite import Azurite, Missing  # noqa: E402
+from faultproxy import FaultProxy  # noqa: E402
+
+specification = importlib.util.spec_from_file_location("transfer_live", HERE / "transfer-live.py")
+live = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(live)
+
+COUNT = 60
+FORBIDDEN, REFUSED, LEASED, CHANGED = "BlobRequestForbidden", "BlobRequestFailed", "LeasePresent", "BlobUnexpectedChange"
+# Blob number -> status, error code, headers, which requests, what the blob's status must be.
+PUT_ANY, PUT_BLOCK, PUT_LIST = "", "comp=block&", "comp=blocklist"
+ANSWERS = [
+    (1, 403, "AuthorizationPermissionMismatch", PUT_ANY, FORBIDDEN),
+    (2, 403, "AuthorizationFailure", PUT_ANY, FORBIDDEN),
+    (3, 403, "InsufficientAccountPermissions", PUT_ANY, FORBIDDEN),
+    (4, 403, "AccountIsDisabled", PUT_ANY, FORBIDDEN),
+    (5, 400, "InvalidBlockList", PUT_LIST, REFUSED),
+    (6, 404, "ResourceNotFound", PUT_ANY, REFUSED),
+    (8, 409, "BlobImmutableDueToPolicy", PUT_ANY, REFUSED),
+    (9, 409, "BlobArchived", PUT_ANY, REFUSED),
+    (10, 413, "RequestBodyTooLarge", PUT_BLOCK, REFUSED),
+    (12, 409, "BlobBeingRehydrated", PUT_ANY, REFUSED),
+    (13, 409, "InvalidBlobType", PUT_ANY, REFUSED),
+    (15, 403, "AuthorizationPermissionMismatch", PUT_BLOCK, FORBIDDEN),
+    (16, 412, "LeaseIdMissing", PUT_ANY, LEASED),
+    (17, 409, "LeaseAlreadyPresent", PUT_ANY, LEASED),
+    (18, 412, "LeaseLost", PUT_ANY, LEASED),
+    (19, 409, "LeaseIdMismatchWithBlobOperation", PUT_ANY, LEASED),
+    (20, 409, "BlobImmutableDueToLegalHold", PUT_LIST, REFUSED),
+    (22, 400, "InvalidHeaderValue", PUT_ANY, REFUSED),
+    (23, 412, "ConditionNotMet", PUT_ANY, CHANGED),
+    (24, 400, "InvalidMetadata", PUT_ANY, REFUSED),
+    (25, 413, "BlockCountExceedsLimit", PUT_LIST, REFUSED),
+    (26, 409, "UnauthorizedBlobOverwrite", PUT_ANY, REFUSED),
+]
+# What heals: status, code, headers, how often.
+PASSING = [
+    (503, "ServerBusy", {"Retry-After": "1"}, 6),
+    (503, "ServerBusy", {}, 6),
+    (500, "OperationTimedOut", {}, 6),
+    (500, "InternalError", {}, 6),
+    (502, "", {}, 3),
+    (504, "", {}, 3),
+    (429, "TooManyRequests", {"Retry-After": "1"}, 3),
+    (408, "", {}, 3),
+    (409, "ContainerBeingDeleted", {}, 3),
+    (403, "AuthenticationFailed", {}, 1),
+    (401, "NoAuthenticationInformation",
+     {"WWW-Authenticate": 'Bearer authorization_uri="https://login.example/" resource_id="https://storage.example"'}, 1),
+    (400, "Md5Mismatch", {}, 2),
+    (400, "RequestBodyIncomplete", {}, 2),
+]
+
+
+class Place:
+    """An emulator, the proxy before it, and a worker with a folder of its own."""
+
+    def __init__(self, program):
+        self.program = program
+
+    def __enter__(self):
+        self.server = Azurite().__enter__()
+        self.proxy = FaultProxy(self.server.port).__enter__()
+        self.folder = tempfile.TemporaryDirectory(prefix="berth-faults-")
+        self.server.client(live.SEED_OLD, "0")
+        self.worker = live.Worker(self.program, self.proxy.port, self.server, self.folder.name)
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()
+        self.proxy.__exit__()
+        self.server.__exit__()
+
+    def must_complete(self, what: str) -> None:
+        code, lines, err = self.worker.run(COUNT)
+        assert code == 0 and len(lines) == COUNT, f"{what}: exit {code}"
+        assert all(line[2] == "Created" for line in lines), f"{what}: a blob went under another name"
+        live.check(self.server, COUNT, False)
+
+
+def network(program, _) -> None:
+    """Each kind of fault on every fifth request and on the commits."""
+    for do in ("reset", "lose", "truncate", "flip", "twice", "stall"):
+        print(f"--- {do}")
+        with Place(program) as place:
+            match = {"twice": "^PUT .*moved", "flip": "^PUT (?!.*comp=blocklist).*moved"}.get(do, "^(PUT|GET|HEAD) .*moved")
+            for skip in range(0, 100, 25 if do == "stall" else 5):
+                place.proxy.add(do, match=match, skip=skip, seconds=4.0)
+            if do not in ("flip", "stall"):
+                place.proxy.add(do, match="^PUT .*comp=blocklist", times=3)
+            place.must_complete(do)
+            assert place.proxy.hits[do] >= 3, place.proxy.hits
+            if do == "flip":
+                mismatches = place.proxy.hits["flip"]
+                assert mismatches > 0
+
+
+def passing_answers(program, _) -> None:
+    for status, code, headers, times in PASSING:
+        print(f"--- {status} {code} {headers}")
+        with Place(program) as place:
+            place.proxy.add("status", match="^PUT .*moved", skip=3, times=times, status=status, code=code, headers=headers)
+            place.must_complete(f"{status} {code}")
+            assert place.proxy.hits["status"] == times
+
+
+def lasting_answers(program, _) -> None:
+    print("--- answers that end one blob and let the others go on; healed, the drive completes")
+    with Place(program) as place:
+        for i, status, code, comp, _ in ANSWERS:
+            place.proxy.add("status", match=f"^PUT .*/blob-{i}[.]bin.*{comp}", times=-1, status=status, code=code)
+        code, lines, err = place.worker.run(COUNT)
+        found = {int(line[0]): line[1] for line in lines}
+        want = {i: status for i, _, _, _, status in ANSWERS}
+        assert code == 1 and found == {i: want.get(i, "Completed") for i in range(COUNT)}, \
+            {i: (found.get(i), want.get(i, "Completed")) for i in range(COUNT) if found.get(i) != want.get(i, "Completed")}
+        for i, status, name, _, _ in ANSWERS:
+            if name not in ("ConditionNotMet", "ResourceNotFound"):
+                assert f"{status} {name}" in err, f"the log does not name {name}"
+        place.proxy.rules.clear()
+        assert place.worker.run(COUNT)[0] == 0
+        live.check(place.server, COUNT, False)
+
+
+def forbidden_in_the_middle(program, _) -> None:
+    print("--- access is taken away in the middle, for all, and given back for the next run")
+    with Place(program) as place:
+        place.proxy.add("status", match="^PUT .*moved", skip=40, times=-1, status=403, code="AuthorizationPermissionMismatch")
+        code, lines, _ = place.worker.run(COUNT)
+        n = sum(line[1] == FORBIDDEN for line in lines)
+        assert code == 1 and len(lines) == COUNT and 0 < n < COUNT, n
+        place.proxy.rules.clear()
+        place.must_complete("after 403")
+
+
+def names_gone(program, preload) -> None:
+    print("--- no name can be resolved for a while")
+    with Place(program) as place:
+        gone = pathlib.Path(place.folder.name) / "gone"
+        place.worker.environment.update(
+            LD_PRELOAD=preload, BERTH_NAMES_GONE=str(gone), BERTH_REPORT_USEC="200000",
+            BERTH_ENDPOINT=place.worker.environment["BERTH_ENDPOINT"].replace("127.0.0.1", "localhost"))
+        running = place.worker.start(COUNT)
+        while len(place.proxy.seen) < 30:
+            time.sleep(0.002)
+        gone.touch()
+        # What is connected would need no names.
+        place.proxy.add("reset", times=-1)
+        threading.Timer(6, lambda: (gone.unlink(), place.proxy.rules.clear())).start()
+        out, err = running.communicate(timeout=120)
+        retries = int(err.rsplit(" retries ", 1)[1].split()[0])
+        print(err.strip().splitlines()[-1])
+        assert running.returncode == 0 and len(out.splitlines()) == COUNT and retries > 10, err[-2000:]
+        assert "waiting for network" in err, "the report does not say what is waited for"
+        live.check(place.server, COUNT, False)
+
+
+def main() -> None:
+    program, preload = sys.argv[1:3]
+    only = [a for a in sys.argv[3:] if not a.startswith("--")]
+    try:
+        for part in (network, passing_answers, lasting_answers, forbidden_in_the_middle, names_gone):
+            if not only or part.__name__ in only:
+                part(program, preload)
+        if "--soak" in sys.argv:
+            live.faults_and_kills(program, 50)
+    except Missing as reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+
+
+if __name__ == "__main__":
+    main()
