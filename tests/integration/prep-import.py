@@ -169,6 +169,15 @@ class Import(unittest.TestCase):
         self.assertFalse(self.journal.exists())
         self.assertEqual(image.stat().st_blocks, 0)
 
+    def test_huge_file(self):
+        """More than 50,000 blocks of 4 MiB: larger blocks, and a warning that old readers may not take them."""
+        os.truncate(self.add("huge.bin", b""), 200 << 30)
+        image, drives = self.first_drive(mib=260 << 10)
+        done = self.start("huge", *drives, *self.one_folder(), "--dry-run")
+        self.assertIn("huge.bin' is larger than 195 GiB", done.stderr)
+        done = self.start("huge", *drives, *self.one_folder(), "--dry-run", "--block-size", "8MiB")
+        self.assertNotIn("195 GiB", done.stderr)
+
     # -- refusals, before anything is written
 
     def refused(self, session, *arguments, code, says):
