@@ -51,7 +51,7 @@ static const struct key station_keys[] = {
         { "worker", KIND_PATH, AT(dmn_config, worker), 0, 0 },
         { "memory", KIND_BYTES, AT(dmn_config, memory_bytes), MEMORY_MIN, UINT64_C(1) << 40 },
         { "bandwidth", KIND_BYTES, AT(dmn_config, bandwidth_bytes_per_sec), 0, UINT64_C(1) << 40 },
-        { "workers_at_once", KIND_COUNT, AT(dmn_config, workers_at_once), 1, DMN_MAX_BAYS },
+        { "workers_at_once", KIND_COUNT, AT(dmn_config, workers_at_once), 1, HAL_BAYS_MAX },
         { "stall", KIND_SECONDS, AT(dmn_config, stall_sec), 10, 24 * 3600 },
         { "dock_again", KIND_SECONDS, AT(dmn_config, dock_again_sec), 60, 90 * 24 * 3600 },
         { "default_disposition", KIND_DISPOSITION, AT(dmn_config, default_disposition), 0, 0 },
@@ -78,17 +78,6 @@ static const struct key account_keys[] = {
         { "connect_to", KIND_TEXT, AT(dmn_account_config, connect_to), 0, 0 },
         { "diagnostics", KIND_TEXT, AT(dmn_account_config, diagnostics), 0, 0 },
 };
-
-static const char *const place_names[_DMN_BAY_PLACE_MAX] = {
-#define X(id, key) [DMN_BAY_PLACE_##id] = key,
-        DMN_BAY_PLACES(X)
-#undef X
-};
-
-const char *dmn_bay_place_to_string(enum dmn_bay_place p)
-{
-        return (unsigned)p < _DMN_BAY_PLACE_MAX ? place_names[p] : NULL;
-}
 
 /* -- values
  * ------------------------------------------------------------------------------------------- */
@@ -228,6 +217,8 @@ static int check_name(const struct dmn_ini_entry *e, struct bth_error *error)
 struct loading {
         struct dmn_config *config;
         const char *file;
+        char bay[HAL_BAY_NAME_MAX]; /* whose section is open; "": none */
+        uint64_t bay_line;
 };
 
 /* The element of this name, made when it is not there yet. */
@@ -254,46 +245,45 @@ static void *find_or_add(void **list, size_t *n, size_t each, size_t max, const 
         return grown + (*n)++ * each;
 }
 
-static int set_bay(struct dmn_bay_config *b, const struct dmn_ini_entry *e, struct bth_error *error)
+/* A bay that was begun must have a place before the next section begins. */
+static int end_bay(struct loading *l, struct bth_error *error)
 {
-        for (int i = DMN_BAY_PLACE_NONE + 1; i < _DMN_BAY_PLACE_MAX; i++) {
-                if (strcmp(e->key, place_names[i]) != 0)
-                        continue;
-                if (e->value[0] == '\0' || (i == DMN_BAY_PLACE_FOLDER && e->value[0] != '/'))
-                        return wrong(error, e,
-                                     i == DMN_BAY_PLACE_FOLDER ? "a path from the root is expected"
-                                                               : "a value is expected");
-                if (b->place != DMN_BAY_PLACE_NONE && (int)b->place != i)
-                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
-                                             "a bay has one place, and this one has '%s' already",
-                                             place_names[b->place]);
-                b->place = (enum dmn_bay_place)i;
-                return set_text(&b->at, e->value);
-        }
-        return bth_error_set(
-                error, -EINVAL, BTH_REASON_SYNTAX,
-                "there is no key '%s' in a section [bay]: path, slot, usb or folder is expected",
-                e->key);
+        if (l->bay[0] == '\0' || hal_bays_find(&l->config->bays, l->bay))
+                return 0;
+        bth_error_at(error, l->file, l->bay_line, BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                             "bay '%s' has no place: id_path, enclosure, usb or directory", l->bay);
 }
 
 static int take_bay(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
 {
-        struct dmn_bay_config *b;
-        bool new;
-        int r = check_name(e, error);
+        static const char *const keys[_HAL_PLACE_KIND_MAX] = { "id_path", "enclosure", "usb",
+                                                               "directory" };
+        char place[HAL_PLACE_MAX + 32];
 
-        if (r < 0)
-                return r;
-        b = find_or_add((void **)&l->config->bays, &l->config->n_bays, sizeof *b, DMN_MAX_BAYS,
-                        e->name, &new);
-        if (!b)
-                return bth_error_set(error, -E2BIG, BTH_REASON_LIMIT_EXCEEDED,
-                                     "there are too many bays");
-        if (new) {
-                b->line = e->line;
-                r = set_text(&b->file, l->file);
+        if (!e->key) {
+                if (strlen(e->name) >= sizeof l->bay)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_NAME_INVALID,
+                                             "the bay's name is too long");
+                (void)snprintf(l->bay, sizeof l->bay, "%s", e->name);
+                l->bay_line = e->line;
+                return e->name[0] != '\0' ? 0
+                                          : bth_error_set(error, -EINVAL, BTH_REASON_NAME_INVALID,
+                                                          "a section [bay NAME] needs a name");
         }
-        return r < 0 || !e->key ? r : set_bay(b, e, error);
+        for (int i = 0; i < _HAL_PLACE_KIND_MAX; i++) {
+                if (strcmp(e->key, keys[i]) != 0)
+                        continue;
+                if (snprintf(place, sizeof place, "%s:%s",
+                             hal_place_kind_to_string((enum hal_place_kind)i),
+                             e->value) >= (int)sizeof place)
+                        return wrong(error, e, "it is too long");
+                return hal_bays_add(&l->config->bays, e->name, place, error);
+        }
+        return bth_error_set(error, -EINVAL, BTH_REASON_SYNTAX,
+                             "there is no key '%s' in a section [bay]: id_path, enclosure, usb or "
+                             "directory is expected",
+                             e->key);
 }
 
 static int take_account(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
@@ -320,8 +310,12 @@ static int take_account(struct loading *l, const struct dmn_ini_entry *e, struct
 static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_error *error)
 {
         struct loading *l = userdata;
-        int r;
+        int r = e->key ? 0 : end_bay(l, error);
 
+        if (r < 0)
+                return r;
+        if (!e->key)
+                l->bay[0] = '\0';
         if (strcmp(e->section, "bay") == 0)
                 r = take_bay(l, e, error);
         else if (strcmp(e->section, "account") == 0)
@@ -342,25 +336,6 @@ static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_
 
 /* -- the whole
  * ---------------------------------------------------------------------------------------- */
-
-static int check_bays(const struct dmn_config *c, struct bth_error *error)
-{
-        for (size_t i = 0; i < c->n_bays; i++) {
-                const struct dmn_bay_config *b = &c->bays[i];
-
-                bth_error_at(error, b->file, b->line, BTH_ERROR_NO_OFFSET);
-                if (b->place == DMN_BAY_PLACE_NONE)
-                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
-                                             "bay '%s' has no place: path, slot, usb or folder",
-                                             b->name);
-                for (size_t k = 0; k < i; k++)
-                        if (c->bays[k].place == b->place && strcmp(c->bays[k].at, b->at) == 0)
-                                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
-                                                     "bays '%s' and '%s' are at the same place",
-                                                     c->bays[k].name, b->name);
-        }
-        return 0;
-}
 
 static int check_accounts(const struct dmn_config *c, struct bth_error *error)
 {
@@ -385,7 +360,7 @@ static int check_accounts(const struct dmn_config *c, struct bth_error *error)
 static int set_defaults(struct dmn_config *c)
 {
         c->memory_bytes = MEMORY_BYTES;
-        c->workers_at_once = DMN_MAX_BAYS;
+        c->workers_at_once = HAL_BAYS_MAX;
         c->stall_sec = STALL_SEC;
         c->dock_again_sec = DOCK_AGAIN_SEC;
         c->default_disposition = BTH_DISPOSITION_RENAME;
@@ -413,10 +388,8 @@ static int config_new(struct dmn_config **ret, struct bth_error *error)
 
 static int check(const struct dmn_config *c, struct bth_error *error)
 {
-        int r = check_bays(c, error);
+        int r = check_accounts(c, error);
 
-        if (r == 0)
-                r = check_accounts(c, error);
         if (r == 0)
                 bth_error_clear(error);
         return r;
@@ -432,6 +405,8 @@ int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_
         l.config = c;
         if (r == 0)
                 r = dmn_ini_parse(text, n, object, take_entry, &l, error);
+        if (r == 0)
+                r = end_bay(&l, error);
         if (r == 0)
                 r = check(c, error);
         if (r < 0)
@@ -452,7 +427,8 @@ static int load_file(struct dmn_config *c, const char *path, struct bth_error *e
                 return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE, "it cannot be read: %s",
                                      bth_strerror(r));
         }
-        return dmn_ini_parse(text, n, path, take_entry, &l, error);
+        r = dmn_ini_parse(text, n, path, take_entry, &l, error);
+        return r < 0 ? r : end_bay(&l, error);
 }
 
 static int is_drop_in(const struct dirent *e)
@@ -514,17 +490,12 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
 {
         if (!c)
                 return NULL;
-        for (size_t i = 0; i < c->n_bays; i++) {
-                free(c->bays[i].name);
-                free(c->bays[i].at);
-                free(c->bays[i].file);
-        }
         for (size_t i = 0; i < c->n_accounts; i++) {
                 free_texts(&c->accounts[i], account_keys, ARRAY_SIZE(account_keys));
                 free(c->accounts[i].name);
                 free(c->accounts[i].file);
         }
-        free(c->bays);
+        hal_bays_clear(&c->bays);
         free(c->accounts);
         free_texts(c, station_keys, ARRAY_SIZE(station_keys));
         free(c);
@@ -538,13 +509,5 @@ const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                 if (bth_streq(c->accounts[i].resource_id, resource) ||
                     strcmp(c->accounts[i].name, resource) == 0)
                         return &c->accounts[i];
-        return NULL;
-}
-
-const struct dmn_bay_config *dmn_config_bay(const struct dmn_config *c, const char *name)
-{
-        for (size_t i = 0; i < c->n_bays; i++)
-                if (strcmp(c->bays[i].name, name) == 0)
-                        return &c->bays[i];
         return NULL;
 }

@@ -13,36 +13,11 @@
 
 #include "base/error.h"
 #include "base/order.h"
+#include "hal/bay.h"
 
 #define DMN_CONFIG_PATH  "/etc/berth/berthd.conf"
-#define DMN_MAX_BAYS     256
 #define DMN_MAX_ACCOUNTS 256
-#define DMN_NAME_MAX     64 /* bytes of a bay's or account's name */
-
-/* How a bay is found; exactly one. X(identifier, key) */
-#define DMN_BAY_PLACES(X) \
-        X(NONE, "none")   \
-        X(PATH, "path")   \
-        X(SLOT, "slot")   \
-        X(USB, "usb")     \
-        X(FOLDER, "folder")
-
-enum dmn_bay_place {
-#define X(id, key) DMN_BAY_PLACE_##id,
-        DMN_BAY_PLACES(X)
-#undef X
-                _DMN_BAY_PLACE_MAX,
-        _DMN_BAY_PLACE_INVALID = -EINVAL,
-};
-const char *dmn_bay_place_to_string(enum dmn_bay_place p); /* the key; NULL outside the list */
-
-struct dmn_bay_config {
-        char *name;
-        enum dmn_bay_place place;
-        char *at; /* ID_PATH, "ENCLOSURE/SLOT", port "2-1.4", or a folder */
-        char *file;
-        uint64_t line; /* where it stands, for complaints */
-};
+#define DMN_NAME_MAX     64 /* bytes of an account's name */
 
 struct dmn_account_config {
         char *name;        /* of the section, and of the storage account */
@@ -69,8 +44,7 @@ struct dmn_config {
         enum bth_verify verify;
         bool accept_unshipped, strict_hardware, verbose_log, manifest_backup, manifest_credentials,
                 start_at_once;
-        struct dmn_bay_config *bays;
-        size_t n_bays;
+        struct hal_bays bays;
         struct dmn_account_config *accounts;
         size_t n_accounts;
 };
@@ -89,4 +63,3 @@ DEFINE_CLEANUP(dmn_config_free, struct dmn_config *);
 /* The account by resource id or name, or NULL. */
 const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                                                     const char *resource);
-const struct dmn_bay_config *dmn_config_bay(const struct dmn_config *c, const char *name);

@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         /* Whoever cannot start a station must be told why. */
         if (r < 0 && e.sentence[0] == '\0')
                 abort();
-        for (size_t i = 0; r == 0 && i < c->n_bays; i++)
-                if (dmn_config_bay(c, c->bays[i].name) != &c->bays[i])
+        for (size_t i = 0; r == 0 && i < c->bays.n_bays; i++)
+                if (hal_bays_find(&c->bays, c->bays.bays[i].name) != &c->bays.bays[i])
                         abort();
         return 0;
 }

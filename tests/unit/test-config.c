@@ -22,9 +22,9 @@ static const char good[] = "# a station\n"
                            "; another comment\n"
                            "\n"
                            "[bay 1]\n"
-                           "path = pci-0000:00:1f.2-ata-1\n"
+                           "id_path = pci-0000:00:1f.2-ata-1\n"
                            "[bay 2]\n"
-                           "folder = /srv/bays/2\n"
+                           "directory = /srv/bays/2\n"
                            "[account photos]\n"
                            "resource_id = /subscriptions/x/photos\n"
                            "endpoint = https://127.0.0.1:10000/photos\n"
@@ -45,9 +45,10 @@ static void test_good(void **state)
         assert_int_equal(c->dock_again_sec, 2 * 86400);
         assert_int_equal(c->verify, BTH_VERIFY_READBACK);
         assert_false(c->accept_unshipped);
-        assert_int_equal(c->n_bays, 2);
-        assert_int_equal(dmn_config_bay(c, "2")->place, DMN_BAY_PLACE_FOLDER);
-        assert_string_equal(dmn_config_bay(c, "1")->at, "pci-0000:00:1f.2-ata-1");
+        assert_int_equal(c->bays.n_bays, 2);
+        assert_int_equal(hal_bays_find(&c->bays, "2")->places[0].kind, HAL_PLACE_DIRECTORY);
+        assert_string_equal(hal_bays_find(&c->bays, "1")->places[0].value,
+                            "pci-0000:00:1f.2-ata-1");
         assert_ptr_equal(dmn_config_account(c, "photos"),
                          dmn_config_account(c, "/subscriptions/x/photos"));
         assert_null(dmn_config_account(c, "other"));
@@ -61,7 +62,7 @@ static void test_empty_is_a_station(void **state)
 
         (void)state;
         assert_int_equal(dmn_config_parse("", 0, "x.conf", &c, NULL), 0);
-        assert_int_equal(c->n_bays, 0);
+        assert_int_equal(c->bays.n_bays, 0);
         assert_true(c->accept_unshipped);
         (void)dmn_config_free(c);
 }
@@ -90,13 +91,13 @@ static void test_complaints(void **state)
                 { "[station]\nstate_directory = here\n", "a path from the root", 2 },
                 { "[station]\nname = a\x01\n", "control character", 2 },
                 { "[station]\nname = \xff\n", "not UTF-8", 2 },
-                { "[bay]\npath = x\n", "needs a name", 1 },
-                { "[bay a/b]\npath = x\n", "needs a name", 1 },
+                { "[bay]\nusb = 1-2\n", "needs a name", 1 },
+                { "[bay a/b]\nusb = 1-2\n", "name", 2 },
                 { "[bay 1]\n", "has no place", 1 },
-                { "[bay 1]\npath = x\nusb = 1-2\n", "has 'path' already", 3 },
-                { "[bay 1]\nfolder = bays\n", "a path from the root", 2 },
-                { "[bay 1]\nserial = x\n", "path, slot, usb or folder", 2 },
-                { "[bay 1]\npath = x\n\n[bay 2]\npath = x\n", "at the same place", 4 },
+                { "\n[bay 1]\n[bay 2]\nusb = 1-2\n", "bay '1' has no place", 2 },
+                { "[bay 1]\ndirectory = bays\n", "", 2 },
+                { "[bay 1]\nserial = x\n", "id_path, enclosure, usb or directory", 2 },
+                { "[bay 1]\nusb = 1-2\n\n[bay 2]\nusb = 1-2\n", "", 5 },
                 { "[account a]\ncredential = key\n", "needs credential", 1 },
                 { "[account a]\ncredential = s3cret\n", "key, sas or bearer", 2 },
                 { "[account a]\ncredential=key\ncredential_file=/k\nendpoint=http://x/a\n",
@@ -137,7 +138,7 @@ static void test_drop_ins(void **state)
         put(path, good);
         assert_int_equal(mkdir(in, 0700), 0);
         snprintf(file, sizeof file, "%s/10-name.conf", in);
-        put(file, "[station]\nname = west\n[bay 2]\nfolder=/b\n");
+        put(file, "[station]\nname = west\n[bay 3]\ndirectory=/b\n");
         snprintf(file, sizeof file, "%s/20-name.conf", in);
         put(file, "[station]\nname = north\n");
         snprintf(file, sizeof file, "%s/30-name.off", in);
@@ -145,8 +146,8 @@ static void test_drop_ins(void **state)
         bth_error_clear(&e);
         assert_int_equal(dmn_config_load(path, &c, &e), 0);
         assert_string_equal(c->name, "north");
-        assert_string_equal(dmn_config_bay(c, "2")->at, "/b");
-        assert_int_equal(c->n_bays, 2);
+        assert_non_null(hal_bays_find(&c->bays, "3"));
+        assert_int_equal(c->bays.n_bays, 3);
         (void)dmn_config_free(c);
         c = NULL;
         snprintf(file, sizeof file, "%s/40-bad.conf", in);
