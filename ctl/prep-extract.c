@@ -16,7 +16,8 @@
 #include "ctl/progress.h"
 
 #define COPY_BYTES       ((size_t)4 << 20)
-#define BATCH_FILES      200000u /* sorted by their place on the disk before they are copied */
+#define BATCH_BYTES      ((size_t)64 << 20) /* of names, sorted by place before they are copied */
+#define LIST_MAX_BYTES   ((size_t)2 << 30)
 #define SHOWN_NAME_BYTES 2048u
 #define FOLDER_MODE      0777 /* less the umask */
 #define FILE_MODE        0666
@@ -62,6 +63,7 @@ struct entry {
 struct entries {
         struct entry *items;
         size_t n, allocated;
+        size_t bytes; /* of all, roughly */
         struct ctl_arena *arena;
 };
 
@@ -79,7 +81,7 @@ static int entries_add(struct entries *e, const char *name, const struct med_ntf
 
         if (r < 0)
                 return r;
-        if (e->n == CTL_LIST_MAX)
+        if (e->n == CTL_LIST_MAX || e->bytes > LIST_MAX_BYTES)
                 return -E2BIG;
         if (e->n == e->allocated) {
                 const size_t want = e->allocated * 2 + 256;
@@ -94,6 +96,7 @@ static int entries_add(struct entries *e, const char *name, const struct med_ntf
         *p = (struct entry){ .name = ctl_arena_string(e->arena, name, strlen(name)),
                              .found = *found };
         e->n += p->name != NULL;
+        e->bytes += sizeof *p + strlen(name) + 1;
         return p->name ? 0 : -ENOMEM;
 }
 
@@ -134,7 +137,8 @@ static int not_found(int r, struct bth_error *error)
 {
         if (r == -E2BIG)
                 return bth_error_set(error, r, BTH_REASON_LIMIT_EXCEEDED,
-                                     "there are more than %u names", CTL_LIST_MAX);
+                                     "there are more than %u names, or they are too long",
+                                     CTL_LIST_MAX);
         return bth_error_set(error, r,
                              r == -ENOMEM ? BTH_REASON_OUT_OF_MEMORY : BTH_REASON_FILE_UNREADABLE,
                              "%s",
@@ -406,7 +410,7 @@ static int take(void *context, const char *path, const struct med_ntfs_found *fo
                 return 1;
         }
         r = entries_add(&x->batch, path, found);
-        return r == 0 && x->batch.n >= BATCH_FILES ? flush(x) : r;
+        return r == 0 && x->batch.bytes >= BATCH_BYTES ? flush(x) : r;
 }
 
 static int check_room(struct extract *x, struct bth_error *error)
