@@ -129,6 +129,7 @@ static const char *header(const struct connection *c, const char *name)
         return NULL;
 }
 
+static void add(struct connection *c, const char *format, ...) _printf_(2, 3);
 static void add(struct connection *c, const char *format, ...)
 {
         va_list list;

@@ -648,8 +648,8 @@ static void test_windows(void **state)
 
         for (unsigned p = 0; p < _JOB_PROPERTY_MAX; p++)
                 for (unsigned s = 0; s < _BTH_JOB_STATE_MAX; s++) {
-                        m.state = s;
-                        assert_int_equal(job_may_change(&m, p), s <= last[p]);
+                        m.state = (enum bth_job_state)s;
+                        assert_int_equal(job_may_change(&m, (enum job_property)p), s <= last[p]);
                 }
 }
 
