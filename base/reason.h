@@ -73,7 +73,16 @@
         X(FOREIGN_BLOCKS, "foreign-blocks", "uncommitted blocks of another writer are in the way", \
           "delete or commit them, or wait a week until the service drops them")                    \
         X(CANCELLED, "cancelled", "it was stopped on request", "start it again")                   \
-        X(UNSUPPORTED, "unsupported", "this is not supported here", "see the manual")
+        X(UNSUPPORTED, "unsupported", "this is not supported here", "see the manual")              \
+        X(NOT_FOUND, "not-found", "there is no such thing", "list what there is")                  \
+        X(CONFLICT, "conflict", "it contradicts what is there already", "look at that first")      \
+        X(REFUSED, "refused", "it is not possible in the present state", "see the states")         \
+        X(STORE_NEWER, "store-newer", "the records were written by a newer version",               \
+          "install that version again")                                                            \
+        X(STORE_DAMAGED, "store-damaged", "the records of the station are damaged",                \
+          "restore them from a backup")                                                            \
+        X(STORE_BUSY, "store-busy", "another process uses the records of the station",             \
+          "stop it first")
 
 enum bth_reason {
 #define X(id, name, sentence, advice) BTH_REASON_##id,

@@ -133,7 +133,8 @@ enum job_activity {
         X(NOT_ARRIVED, "not-arrived", "the drive has not arrived; say that it is missing")        \
         X(NOTHING_TO_CORRECT, "nothing-to-correct", "everything on the drive was copied")         \
         X(ALREADY_DONE, "already-done", "the drive is done")                                      \
-        X(NO_SUCH_DRIVE, "no-such-drive", "the job has no such drive")
+        X(NO_SUCH_DRIVE, "no-such-drive", "the job has no such drive")                            \
+        X(NO_SUCH_JOB, "no-such-job", "there is no such job")
 
 enum job_refusal {
 #define X(id, name, sentence) JOB_REFUSAL_##id,
@@ -161,17 +162,19 @@ enum job_alert {
 };
 
 /* What a step did; each becomes an event (jobs/event.h). X(identifier, name, sentence) */
-#define JOB_CHANGES(X)                                                               \
-        X(JOB_MADE, "job.made", "the job was made")                                  \
-        X(JOB_UPDATED, "job.updated", "the job's data changed")                      \
-        X(JOB_STATE, "job.state", "the job is in another state")                     \
-        X(JOB_CANCELLED, "job.cancelled", "the job was cancelled")                   \
-        X(JOB_ALERT, "job.alert", "a time limit of the job has passed")              \
-        X(JOB_DELETED, "job.deleted", "the job's record was taken away")             \
-        X(DRIVE_STATE, "drive.state", "the drive is in another state")               \
-        X(DRIVE_ACTIVITY, "drive.activity", "the drive is busy with something else") \
-        X(DRIVE_PROGRESS, "drive.progress", "more of the drive was copied")          \
-        X(DRIVE_CORRECTED, "drive.corrected", "an operator lets the drive be tried again")
+#define JOB_CHANGES(X)                                                                     \
+        X(JOB_MADE, "job.made", "the job was made")                                        \
+        X(JOB_UPDATED, "job.updated", "the job's data changed")                            \
+        X(JOB_STATE, "job.state", "the job is in another state")                           \
+        X(JOB_CANCELLED, "job.cancelled", "the job was cancelled")                         \
+        X(JOB_ALERT, "job.alert", "a time limit of the job has passed")                    \
+        X(JOB_DELETED, "job.deleted", "the job's record was taken away")                   \
+        X(DRIVE_STATE, "drive.state", "the drive is in another state")                     \
+        X(DRIVE_ACTIVITY, "drive.activity", "the drive is busy with something else")       \
+        X(DRIVE_PROGRESS, "drive.progress", "more of the drive was copied")                \
+        X(DRIVE_CORRECTED, "drive.corrected", "an operator lets the drive be tried again") \
+        X(DRIVE_DOCKED, "drive.docked", "a drive is in a bay")                             \
+        X(DRIVE_UNDOCKED, "drive.undocked", "a drive is no longer in its bay")
 
 enum job_change_kind {
 #define X(id, name, sentence) JOB_CHANGE_##id,

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* schema - the tables of the store, one text a version. A released text never changes: what changes
+ * is added as the next one, and PRAGMA user_version says how many of them a file has seen.
+ *
+ * Enums are stored as the numbers of base/status.h and jobs/words.h, which are only ever appended
+ * to. AUTOINCREMENT keeps ids from being used twice. Texts that people or SQLite compare have a
+ * canonical form beside them (serial_key). The names of the columns of a model are those of its
+ * members. Source: sqlite.org/lang_createtable.html. */
+#include <inttypes.h>
+
+#include "base/guid.h"
+#include "base/macros.h"
+#include "jobs/sql.h"
+
+#define APPLICATION_ID 0x42525448 /* "BRTH" */
+
+static const char *const migrations[] = {
+        /* 1: the first release */
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+
+        "CREATE TABLE jobs ("
+        " id INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL,"
+        " scope TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL COLLATE NOCASE,"
+        " account TEXT, location TEXT, diagnostics TEXT, origin TEXT, tags TEXT,"
+        " verbose_log INTEGER NOT NULL, backup_manifest INTEGER NOT NULL,"
+        " state INTEGER NOT NULL, cancel_requested INTEGER NOT NULL,"
+        " accept_unshipped INTEGER NOT NULL, has_delivery INTEGER NOT NULL,"
+        " has_return INTEGER NOT NULL, deleted INTEGER NOT NULL, alerts INTEGER NOT NULL,"
+        " created_usec INTEGER NOT NULL, shipped_usec INTEGER NOT NULL,"
+        " asked_usec INTEGER NOT NULL, done_usec INTEGER NOT NULL,"
+        " packaging_usec INTEGER NOT NULL, ended_usec INTEGER NOT NULL,"
+        " deadline_usec INTEGER);" /* NULL: no time limit runs */
+        "CREATE UNIQUE INDEX jobs_by_name ON jobs (scope, name) WHERE deleted = 0;"
+        "CREATE INDEX jobs_by_state ON jobs (state, id) WHERE deleted = 0;"
+        "CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE deleted = 0;"
+        "CREATE INDEX jobs_by_deadline ON jobs (deadline_usec) WHERE deadline_usec IS NOT NULL;"
+
+        "CREATE TABLE drives ("
+        " job INTEGER NOT NULL REFERENCES jobs (id), idx INTEGER NOT NULL,"
+        " serial TEXT NOT NULL, serial_key TEXT NOT NULL,"
+        " manifest_file TEXT, manifest_hash TEXT, header_hash TEXT,"
+        " error_log TEXT, verbose_log TEXT, manifest_log TEXT, detail TEXT, bay TEXT,"
+        " state INTEGER NOT NULL, copy INTEGER NOT NULL, status INTEGER NOT NULL,"
+        " activity INTEGER NOT NULL, docked INTEGER NOT NULL, running INTEGER NOT NULL,"
+        " held INTEGER NOT NULL, unprocessed INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+        " bytes_done INTEGER NOT NULL, blobs INTEGER NOT NULL, blobs_done INTEGER NOT NULL,"
+        " received_usec INTEGER NOT NULL, begun_usec INTEGER NOT NULL,"
+        " ended_usec INTEGER NOT NULL, activity_usec INTEGER NOT NULL,"
+        " corrections INTEGER NOT NULL,"
+        " PRIMARY KEY (job, idx), UNIQUE (job, serial_key)) WITHOUT ROWID;"
+        "CREATE INDEX drives_by_serial ON drives (serial_key, job);"
+
+        "CREATE TABLE keys (job INTEGER NOT NULL, idx INTEGER NOT NULL, value BLOB NOT NULL,"
+        " PRIMARY KEY (job, idx), FOREIGN KEY (job, idx) REFERENCES drives (job, idx))"
+        " WITHOUT ROWID;"
+        "CREATE TABLE personal (job INTEGER NOT NULL REFERENCES jobs (id),"
+        " what INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (job, what)) WITHOUT ROWID;"
+        "CREATE TABLE journals (id INTEGER PRIMARY KEY,"
+        " job INTEGER NOT NULL REFERENCES jobs (id), name TEXT, sha256 TEXT,"
+        " added_usec INTEGER NOT NULL, who TEXT);"
+        "CREATE INDEX journals_by_job ON journals (job);"
+        "CREATE INDEX journals_by_hash ON journals (sha256);"
+
+        "CREATE TABLE dockings (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+        " serial TEXT NOT NULL, serial_key TEXT NOT NULL, bay TEXT NOT NULL,"
+        " model TEXT, bus TEXT, diskseq TEXT, size_bytes INTEGER NOT NULL,"
+        " job INTEGER REFERENCES jobs (id), drive INTEGER, matched TEXT, warning TEXT,"
+        " docked_usec INTEGER NOT NULL, undocked_usec INTEGER, ended TEXT);"
+        "CREATE INDEX dockings_by_serial ON dockings (serial_key, id);"
+        "CREATE INDEX dockings_by_drive ON dockings (job, drive, id);"
+        "CREATE INDEX dockings_open ON dockings (id) WHERE undocked_usec IS NULL;"
+
+        "CREATE TABLE runs (id INTEGER PRIMARY KEY, job INTEGER NOT NULL, drive INTEGER NOT NULL,"
+        " ended_usec INTEGER NOT NULL, end INTEGER NOT NULL, copy_status TEXT, reason TEXT,"
+        " sentence TEXT, blobs INTEGER NOT NULL, completed INTEGER NOT NULL,"
+        " created INTEGER NOT NULL, renamed INTEGER NOT NULL, skipped INTEGER NOT NULL,"
+        " overwritten INTEGER NOT NULL, failed INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+        " sent_bytes INTEGER NOT NULL, error_log TEXT, verbose_log TEXT, manifest TEXT);"
+        "CREATE INDEX runs_by_drive ON runs (job, drive, id);"
+
+        "CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"
+        " time_usec INTEGER NOT NULL, job INTEGER, drive INTEGER, serial TEXT, serial_key TEXT,"
+        " subject TEXT NOT NULL, who TEXT, data TEXT NOT NULL);"
+        "CREATE INDEX events_by_job ON events (job, seq) WHERE job IS NOT NULL;"
+        "CREATE INDEX events_by_drive ON events (job, drive, seq) WHERE drive IS NOT NULL;"
+        "CREATE INDEX events_by_serial ON events (serial_key, seq) WHERE serial_key IS NOT NULL;"
+        "CREATE INDEX events_by_time ON events (time_usec);"
+        /* The one event of progress that a drive has. */
+        "CREATE INDEX events_of_progress ON events (job, drive) WHERE kind = 8;"
+
+        /* A lane is what must stay in order: one drive, or one job itself. */
+        "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL,"
+        " attempts INTEGER NOT NULL DEFAULT 0, again_usec INTEGER NOT NULL DEFAULT 0,"
+        " parked TEXT);"
+        "CREATE INDEX outbox_by_lane ON outbox (lane, seq) WHERE parked IS NULL;",
+};
+_Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
+_Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");
+
+static int pragma(struct job_store *s, const char *text, uint64_t *ret, struct bth_error *error)
+{
+        sqlite3_stmt *st = NULL;
+        int r = sqlite3_prepare_v2(s->db, text, -1, &st, NULL);
+
+        if (r == SQLITE_OK)
+                r = sqlite3_step(st);
+        if (r == SQLITE_ROW)
+                *ret = sql_u64(st, 0);
+        (void)sqlite3_finalize(st); /* says again what step() said */
+        return r == SQLITE_ROW || r == SQLITE_DONE ? 0 : sql_error(s, r, error);
+}
+
+static int set_number(struct job_store *s, const char *name, uint64_t v, struct bth_error *error)
+{
+        char text[64];
+        uint64_t unused;
+
+        (void)snprintf(text, sizeof text, "PRAGMA %s = %" PRIu64, name, v);
+        return pragma(s, text, &unused, error);
+}
+
+static int execute(struct job_store *s, const char *text, struct bth_error *error)
+{
+        int r = sqlite3_exec(s->db, text, NULL, NULL, NULL);
+
+        return r == SQLITE_OK ? 0 : sql_error(s, r, error);
+}
+
+static int make_uid(struct job_store *s, struct bth_error *error)
+{
+        char text[BTH_GUID_TEXT_MAX];
+        struct bth_guid g;
+        int r = bth_guid_random(&g);
+
+        if (r < 0)
+                return r;
+        return sql_run(s, error, "INSERT INTO meta (name, value) VALUES ('uid', ?)", "s",
+                       bth_guid_to_string(&g, text));
+}
+
+static int migrate_from(struct job_store *s, uint64_t version, struct bth_error *error)
+{
+        int r = 0;
+
+        for (uint64_t v = version; v < JOB_STORE_VERSION && r == 0; v++)
+                r = execute(s, migrations[v], error);
+        if (r == 0 && version == 0)
+                r = make_uid(s, error);
+        if (r == 0 && version == 0)
+                r = set_number(s, "application_id", APPLICATION_ID, error);
+        if (r == 0)
+                r = set_number(s, "user_version", JOB_STORE_VERSION, error);
+        return r;
+}
+
+/* An empty file becomes a store; anything else must say that it is one. */
+static int recognise(struct job_store *s, uint64_t *ret_version, struct bth_error *error)
+{
+        uint64_t id = 0, version = 0, tables = 0;
+        int r = pragma(s, "PRAGMA application_id", &id, error);
+
+        if (r == 0)
+                r = pragma(s, "PRAGMA user_version", &version, error);
+        if (r == 0)
+                r = pragma(s, "SELECT count(*) FROM sqlite_master", &tables, error);
+        if (r < 0)
+                return r;
+        if (id != APPLICATION_ID && (id != 0 || version != 0 || tables != 0))
+                return bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
+                                     "this is a database, but not the store of a station");
+        if (version > JOB_STORE_VERSION)
+                return bth_error_set(error, -EPROTONOSUPPORT, BTH_REASON_STORE_NEWER,
+                                     "the records have version %" PRIu64
+                                     ", and this program knows only up to version %u",
+                                     version, JOB_STORE_VERSION);
+        *ret_version = version;
+        return 0;
+}
+
+int sql_migrate(struct job_store *s, struct bth_error *error)
+{
+        uint64_t version = 0;
+        int r = recognise(s, &version, error);
+
+        if (r < 0 || version == JOB_STORE_VERSION)
+                return r;
+        r = sql_begin(s, error);
+        if (r < 0)
+                return r;
+        return sql_end(s, migrate_from(s, version, error), error);
+}

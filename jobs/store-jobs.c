@@ -1,0 +1,780 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* store-jobs - jobs and their drives in the store: making, reading, listing, and the one way in
+ * which they change (store_step). */
+#include <ctype.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "jobs/sql.h"
+
+/* The members of a model, each a column of its name. */
+/* clang-format off: it sees no list here */
+#define JOB_FIELDS(X)       \
+        X(state)            \
+        X(cancel_requested) \
+        X(accept_unshipped) \
+        X(has_delivery)     \
+        X(has_return)       \
+        X(deleted)          \
+        X(alerts)           \
+        X(created_usec)     \
+        X(shipped_usec)     \
+        X(asked_usec)       \
+        X(done_usec)        \
+        X(packaging_usec)   \
+        X(ended_usec)
+#define DRIVE_FIELDS(X)  \
+        X(state)         \
+        X(copy)          \
+        X(status)        \
+        X(activity)      \
+        X(docked)        \
+        X(running)       \
+        X(held)          \
+        X(unprocessed)   \
+        X(bytes)         \
+        X(bytes_done)    \
+        X(blobs)         \
+        X(blobs_done)    \
+        X(received_usec) \
+        X(begun_usec)    \
+        X(ended_usec)    \
+        X(activity_usec) \
+        X(corrections)
+/* clang-format on */
+
+#define NAME(field)   ", " #field
+#define SET(field)    ", " #field " = ?"
+#define NUMBER(field) , (uint64_t)v->field
+#define LETTER(field) "u"
+
+void store_serial_key(const char *serial, char out[SERIAL_KEY_MAX])
+{
+        size_t n = 0;
+
+        for (; *serial && n + 1 < SERIAL_KEY_MAX; serial++)
+                if (!isspace((unsigned char)*serial))
+                        out[n++] = (char)toupper((unsigned char)*serial);
+        out[n] = '\0';
+}
+
+/* --- reading --- */
+
+void store_record_clear(struct job_record *r)
+{
+        free(r->scope);
+        free(r->name);
+        free(r->account);
+        free(r->location);
+        free(r->diagnostics);
+        free(r->origin);
+        free(r->tags);
+        for (size_t i = 0; i < JOB_MAX_DRIVES; i++) {
+                struct job_record_drive *d = &r->drives[i];
+
+                free(d->serial);
+                free(d->manifest_file);
+                free(d->manifest_hash);
+                free(d->header_hash);
+                free(d->error_log);
+                free(d->verbose_log);
+                free(d->manifest_log);
+                free(d->detail);
+                free(d->bay);
+        }
+        *r = (struct job_record){ 0 };
+}
+
+struct job_record *job_record_free(struct job_record *r)
+{
+        if (r)
+                store_record_clear(r);
+        free(r);
+        return NULL;
+}
+
+static int copy_texts(sqlite3_stmt *st, int first, char **const *targets, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                int r = sql_copy(st, first + (int)i, targets[i]);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int read_job_row(sqlite3_stmt *st, struct job_record *r)
+{
+        char **const texts[] = { &r->scope,       &r->name,   &r->account, &r->location,
+                                 &r->diagnostics, &r->origin, &r->tags };
+        struct job_model *v = &r->model;
+        int c = 11;
+
+        r->id = sql_u64(st, 0);
+        r->revision = sql_u64(st, 1);
+        r->verbose_log = sql_u64(st, 9) != 0;
+        r->backup_manifest = sql_u64(st, 10) != 0;
+#define GET(field) v->field = (__typeof__(v->field))sqlite3_column_int64(st, c++);
+        JOB_FIELDS(GET)
+        return copy_texts(st, 2, texts, ARRAY_SIZE(texts));
+}
+
+static int read_drive_row(sqlite3_stmt *st, struct job_record *r, size_t i)
+{
+        struct job_record_drive *d = &r->drives[i];
+        char **const texts[] = { &d->serial,       &d->manifest_file, &d->manifest_hash,
+                                 &d->header_hash,  &d->error_log,     &d->verbose_log,
+                                 &d->manifest_log, &d->detail,        &d->bay };
+        struct job_drive *v = &r->model.drives[i];
+        int c = 2 + (int)ARRAY_SIZE(texts);
+
+        d->has_key = sql_u64(st, 1) != 0;
+        DRIVE_FIELDS(GET)
+#undef GET
+        return copy_texts(st, 2, texts, ARRAY_SIZE(texts));
+}
+
+/* Are the enums in their lists? The invariants look only at values that are. */
+static bool model_in_range(const struct job_model *m)
+{
+        if ((size_t)m->state >= _BTH_JOB_STATE_MAX)
+                return false;
+        for (size_t i = 0; i < m->n_drives; i++) {
+                const struct job_drive *d = &m->drives[i];
+
+                if ((size_t)d->state >= _BTH_DRIVE_STATE_MAX || (size_t)d->copy >= _JOB_COPY_MAX ||
+                    (size_t)d->status >= _BTH_DRIVE_STATUS_MAX ||
+                    (size_t)d->activity >= _JOB_ACTIVITY_MAX)
+                        return false;
+        }
+        return true;
+}
+
+static int read_drives(struct job_store *s, struct job_record *r, struct bth_error *error)
+{
+        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        const char *broken;
+        int k = sql(
+                s, error, &st,
+                "SELECT idx, EXISTS (SELECT 1 FROM keys k WHERE k.job = d.job AND k.idx = d.idx),"
+                " serial, manifest_file, manifest_hash, header_hash, error_log, verbose_log,"
+                " manifest_log, detail, bay" DRIVE_FIELDS(
+                        NAME) " FROM drives d WHERE job = ? ORDER BY idx",
+                "u", r->id);
+
+        if (k < 0)
+                return k;
+        while ((k = sql_row(s, st, error)) == 1) {
+                const size_t i = r->model.n_drives;
+
+                if (i >= JOB_MAX_DRIVES || sql_u64(st, 0) != i)
+                        break;
+                k = read_drive_row(st, r, i);
+                if (k < 0)
+                        return k;
+                r->model.n_drives++;
+        }
+        if (k < 0)
+                return k;
+        broken = k == 1                       ? "its drives are not numbered from 0"
+                 : !model_in_range(&r->model) ? "a state is not in its list"
+                                              : job_broken(&r->model);
+        if (broken)
+                return bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
+                                     "the record of the job '%s' contradicts itself: %s", r->name,
+                                     broken);
+        return 0;
+}
+
+static int no_such_job(struct bth_error *error)
+{
+        return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND, "there is no such job");
+}
+
+static int read_one(struct job_store *s, sqlite3_stmt *st, struct job_record *ret,
+                    struct bth_error *error)
+{
+        int r = sql_row(s, st, error);
+
+        if (r == 0)
+                return no_such_job(error);
+        *ret = (struct job_record){ 0 };
+        if (r == 1)
+                r = read_job_row(st, ret);
+        if (r == 0)
+                r = read_drives(s, ret, error);
+        if (r < 0)
+                store_record_clear(ret);
+        return r;
+}
+
+int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
+{
+        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        static const char text[] =
+                "SELECT id, revision, scope, name, account, location, diagnostics, origin, tags,"
+                " verbose_log, backup_manifest" JOB_FIELDS(NAME) " FROM jobs WHERE id = ?";
+        int r = sql(s, error, &st, text, "u", job);
+
+        return r < 0 ? r : read_one(s, st, ret, error);
+}
+
+int job_store_get(struct job_store *s, uint64_t job, struct job_record **ret_record,
+                  struct bth_error *error)
+{
+        _cleanup_(job_record_freep) struct job_record *record = calloc(1, sizeof *record);
+        int r = record ? store_load(s, job, record, error) : -ENOMEM;
+
+        if (r == 0)
+                *ret_record = take_ptr(record);
+        return r;
+}
+
+int job_store_find(struct job_store *s, const char *scope, const char *name,
+                   struct job_record **ret_record, struct bth_error *error)
+{
+        uint64_t id = 0;
+        int r = sql_number(s, error, &id,
+                           "SELECT id FROM jobs WHERE scope = ? AND name = ? AND deleted = 0", "ss",
+                           scope ? scope : "", name);
+
+        if (r < 0)
+                return r;
+        return id > 0 ? job_store_get(s, id, ret_record, error) : no_such_job(error);
+}
+
+/* --- listing --- */
+
+/* Ids first, then one record after the other: so `each` may ask the store for more. */
+static int list_ids(struct job_store *s, sqlite3_stmt *st, uint64_t *ids, size_t max, size_t *ret_n,
+                    struct bth_error *error)
+{
+        size_t n = 0;
+        int r = 0;
+
+        while (n < max && (r = sql_row(s, st, error)) == 1)
+                ids[n++] = sql_u64(st, 0);
+        *ret_n = n;
+        return r < 0 ? r : 0;
+}
+
+static int select_ids(struct job_store *s, const struct job_filter *f, sqlite3_stmt **ret,
+                      struct bth_error *error)
+{
+        const uint64_t before = f->before > 0 ? f->before : INT64_MAX;
+
+        if (!f->scope && f->state < 0)
+                return sql(s, error, ret,
+                           "SELECT id FROM jobs WHERE deleted = 0 AND id < ?"
+                           " ORDER BY id DESC LIMIT ?",
+                           "uu", before, (uint64_t)f->limit);
+        if (!f->scope)
+                return sql(s, error, ret,
+                           "SELECT id FROM jobs WHERE deleted = 0 AND state = ? AND id < ?"
+                           " ORDER BY id DESC LIMIT ?",
+                           "uuu", (uint64_t)f->state, before, (uint64_t)f->limit);
+        if (f->scope[0] == '\0')
+                return sql(s, error, ret,
+                           "SELECT id FROM jobs WHERE deleted = 0 AND scope = '' AND id < ?1"
+                           " AND (?2 < 0 OR state = ?2) ORDER BY id DESC LIMIT ?3",
+                           "uuu", before, (uint64_t)(int64_t)f->state, (uint64_t)f->limit);
+        /* What begins with "scope/" lies between it and "scope0": '0' is the character after '/'.
+         */
+        return sql(s, error, ret,
+                   "SELECT id FROM jobs WHERE deleted = 0 AND id < ?1 AND (?2 < 0 OR state = ?2)"
+                   " AND (scope = ?3 OR (scope > ?3 || '/' AND scope < ?3 || '0'))"
+                   " ORDER BY id DESC LIMIT ?4",
+                   "uusu", before, (uint64_t)(int64_t)f->state, f->scope, (uint64_t)f->limit);
+}
+
+static int each_record(struct job_store *s, const uint64_t *ids, size_t n, job_record_fn each,
+                       void *userdata, struct bth_error *error)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < n && r == 0; i++) {
+                struct job_record record;
+
+                r = store_load(s, ids[i], &record, error);
+                if (r < 0)
+                        break;
+                r = each(userdata, &record);
+                store_record_clear(&record);
+        }
+        return r;
+}
+
+int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
+                   void *userdata, struct bth_error *error)
+{
+        uint64_t ids[JOB_STORE_PAGE_MAX];
+        sqlite3_stmt *st;
+        size_t n;
+        int r;
+
+        if (filter->limit == 0 || filter->limit > JOB_STORE_PAGE_MAX)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                     "a page has 1 to %u jobs", JOB_STORE_PAGE_MAX);
+        r = select_ids(s, filter, &st, error);
+        if (r < 0)
+                return r;
+        r = list_ids(s, st, ids, filter->limit, &n, error);
+        sql_done(st);
+        return r < 0 ? r : each_record(s, ids, n, each, userdata, error);
+}
+
+int job_store_named(struct job_store *s, const char *serial, job_named_fn each, void *userdata,
+                    struct bth_error *error)
+{
+        struct {
+                uint64_t job;
+                size_t drive;
+        } found[JOB_STORE_PAGE_MAX];
+        char key[SERIAL_KEY_MAX];
+        sqlite3_stmt *st;
+        size_t n = 0;
+        int r;
+
+        store_serial_key(serial, key);
+        r = sql(s, error, &st,
+                "SELECT job, idx FROM drives JOIN jobs ON jobs.id = drives.job"
+                " WHERE serial_key = ? AND deleted = 0 ORDER BY job LIMIT ?",
+                "su", key, (uint64_t)ARRAY_SIZE(found));
+        if (r < 0)
+                return r;
+        while (n < ARRAY_SIZE(found) && (r = sql_row(s, st, error)) == 1) {
+                found[n].job = sql_u64(st, 0);
+                found[n++].drive = sql_u64(st, 1);
+        }
+        sql_done(st);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                struct job_record record;
+
+                r = store_load(s, found[i].job, &record, error);
+                if (r < 0)
+                        break;
+                r = each(userdata, &record, found[i].drive);
+                store_record_clear(&record);
+                if (r != 0)
+                        return r;
+        }
+        return r < 0 ? r : 0;
+}
+
+/* --- making --- */
+
+static int check_draft(const struct job_draft *d, struct bth_error *error)
+{
+        const char *const texts[] = { d->scope,       d->name,   d->account, d->location,
+                                      d->diagnostics, d->origin, d->tags,    d->journal_name };
+
+        if (!d->name || d->name[0] == '\0')
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                     "a job needs a name");
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                if (texts[i] && strlen(texts[i]) > JOB_STORE_TEXT_MAX)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_TOO_LARGE,
+                                             "a text of the job is too long");
+        if (d->n_drives == 0 || d->n_drives > JOB_MAX_DRIVES)
+                return bth_error_set(error, -EINVAL, BTH_REASON_LIMIT_EXCEEDED,
+                                     "a job has 1 to %d drives, not %zu", JOB_MAX_DRIVES,
+                                     d->n_drives);
+        for (size_t i = 0; i < d->n_drives; i++)
+                if (!d->drives[i].serial || d->drives[i].serial[0] == '\0' ||
+                    strlen(d->drives[i].serial) >= SERIAL_KEY_MAX)
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "drive %zu of the job has no usable serial number",
+                                             i + 1);
+        return 0;
+}
+
+static int insert_job(struct job_store *s, const struct job_draft *d, struct job_record *r,
+                      struct bth_error *error)
+{
+        const struct job_model *v = &r->model;
+        uint64_t same = 0;
+        int k = sql_number(s, error, &same,
+                           "SELECT count(*) FROM jobs WHERE scope = ? AND name = ? AND deleted = 0",
+                           "ss", d->scope ? d->scope : "", d->name);
+
+        if (k < 0)
+                return k;
+        if (same > 0)
+                return bth_error_set(error, -EEXIST, BTH_REASON_CONFLICT,
+                                     "there is a job '%s' already", d->name);
+        k = sql_run(s, error,
+                    "INSERT INTO jobs (revision, scope, name, account, location, diagnostics,"
+                    " origin, tags, verbose_log, backup_manifest" JOB_FIELDS(
+                            NAME) ") VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                                  "?, ?, ?, ?, ?)",
+                    "sssssssuu" JOB_FIELDS(LETTER), d->scope ? d->scope : "", d->name, d->account,
+                    d->location, d->diagnostics, d->origin, d->tags, (uint64_t)d->verbose_log,
+                    (uint64_t)d->backup_manifest JOB_FIELDS(NUMBER));
+        r->id = (uint64_t)sqlite3_last_insert_rowid(s->db);
+        return k;
+}
+
+static int insert_drive(struct job_store *s, const struct job_draft_drive *d,
+                        const struct job_record *r, size_t i, struct bth_error *error)
+{
+        const struct job_drive *v = &r->model.drives[i];
+        char key[SERIAL_KEY_MAX];
+        int k;
+
+        store_serial_key(d->serial, key);
+        k = sql_run(s, error,
+                    "INSERT INTO drives (job, idx, serial, serial_key, manifest_file,"
+                    " manifest_hash, header_hash" DRIVE_FIELDS(
+                            NAME) ") VALUES (?, ?, ?, ?, ?, ?, ?,"
+                                  " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "uusssss" DRIVE_FIELDS(LETTER), r->id, (uint64_t)i, r->drives[i].serial, key,
+                    d->manifest_file, d->manifest_hash, d->header_hash DRIVE_FIELDS(NUMBER));
+        if (k == -EEXIST)
+                return bth_error_set(error, k, BTH_REASON_CONFLICT,
+                                     "the job names the drive '%s' twice", d->serial);
+        if (k == 0 && d->key)
+                k = sql_run(s, error, "INSERT INTO keys (job, idx, value) VALUES (?, ?, ?)", "uub",
+                            r->id, (uint64_t)i, (const void *)d->key->data, d->key->length_bytes);
+        return k;
+}
+
+static int insert_personal(struct job_store *s, uint64_t job, const char *const *texts,
+                           struct bth_error *error)
+{
+        int r = 0;
+
+        for (uint64_t i = 0; i < _JOB_PERSONAL_MAX && r == 0; i++)
+                if (texts[i])
+                        r = sql_run(s, error,
+                                    "INSERT INTO personal (job, what, value) VALUES (?, ?, ?)"
+                                    " ON CONFLICT (job, what) DO UPDATE SET value = excluded.value",
+                                    "uus", job, i, texts[i]);
+        return r;
+}
+
+/* What events and errors say of a new job, before it can be loaded. */
+static int name_record(struct job_record *r, const struct job_draft *d)
+{
+        r->scope = strdup(d->scope ? d->scope : "");
+        r->name = strdup(d->name);
+        if (!r->scope || !r->name)
+                return -ENOMEM;
+        for (size_t i = 0; i < d->n_drives; i++) {
+                char *to = r->drives[i].serial = strdup(d->drives[i].serial);
+
+                if (!to)
+                        return -ENOMEM;
+                for (const char *from = d->drives[i].serial; *from; from++)
+                        if (!isspace((unsigned char)*from))
+                                *to++ = *from;
+                *to = '\0';
+        }
+        return 0;
+}
+
+static int insert_all(struct job_store *s, const struct job_draft *draft, struct job_record *r,
+                      const struct job_outcome *outcome, uint64_t now_usec, const char *who,
+                      struct bth_error *error)
+{
+        static const struct job_policy defaults;
+        int k = insert_job(s, draft, r, error);
+
+        for (size_t i = 0; i < draft->n_drives && k == 0; i++)
+                k = insert_drive(s, &draft->drives[i], r, i, error);
+        if (k == 0)
+                k = insert_personal(s, r->id, draft->personal, error);
+        if (k == 0 && (draft->journal_name || draft->journal_sha256))
+                k = sql_run(s, error,
+                            "INSERT INTO journals (job, name, sha256, added_usec, who)"
+                            " VALUES (?, ?, ?, ?, ?)",
+                            "ussus", r->id, draft->journal_name, draft->journal_sha256, now_usec,
+                            who);
+        if (k == 0)
+                k = store_save(s, r, &defaults, error);
+        return k < 0 ? k : store_add_changes(s, r, outcome, now_usec, who, error);
+}
+
+int job_store_add(struct job_store *s, const struct job_draft *draft, bool shipped,
+                  uint64_t now_usec, const char *who, uint64_t *ret_job, struct bth_error *error)
+{
+        struct job_record record = { 0 };
+        struct job_outcome outcome;
+        int r = check_draft(draft, error);
+
+        if (r == 0)
+                r = job_begin(draft->n_drives, draft->accept_unshipped, shipped, now_usec,
+                              &record.model, &outcome);
+        if (r == 0)
+                r = name_record(&record, draft);
+        if (r == 0) {
+                record.model.has_return |= draft->personal[JOB_PERSONAL_RETURN_ADDRESS] != NULL;
+                record.model.has_delivery |= draft->personal[JOB_PERSONAL_DELIVERY_PACKAGE] != NULL;
+                r = sql_begin(s, error);
+                if (r == 0)
+                        r = sql_end(s,
+                                    insert_all(s, draft, &record, &outcome, now_usec, who, error),
+                                    error);
+        }
+        if (r == 0)
+                *ret_job = record.id;
+        store_record_clear(&record);
+        return r;
+}
+
+/* --- changing --- */
+
+static int save_drive(struct job_store *s, const struct job_record *r, size_t i,
+                      struct bth_error *error)
+{
+        const struct job_drive *v = &r->model.drives[i];
+        const struct job_record_drive *d = &r->drives[i];
+
+        return sql_run(s, error,
+                       "UPDATE drives SET detail = ?, bay = ?" DRIVE_FIELDS(
+                               SET) " WHERE job = ? AND idx = ?",
+                       "ss" DRIVE_FIELDS(LETTER) "uu", d->detail, d->bay DRIVE_FIELDS(NUMBER),
+                       r->id, (uint64_t)i);
+}
+
+int store_save(struct job_store *s, struct job_record *r, const struct job_policy *policy,
+               struct bth_error *error)
+{
+        const struct job_model *v = &r->model;
+        const uint64_t deadline = job_deadline(v, policy);
+        int k;
+
+        r->revision++;
+        k = sql_run(s, error,
+                    "UPDATE jobs SET revision = ?, deadline_usec = nullif(?, -1)" JOB_FIELDS(
+                            SET) " WHERE id = ?",
+                    "uu" JOB_FIELDS(LETTER) "u", r->revision, deadline JOB_FIELDS(NUMBER), r->id);
+        for (size_t i = 0; i < v->n_drives && k == 0; i++)
+                k = save_drive(s, r, i, error);
+        return k;
+}
+
+/* The sentence to an activity lives as long as the activity. */
+static int set_detail(struct job_record *r, const struct job_act *act,
+                      const struct job_outcome *outcome)
+{
+        struct job_record_drive *d;
+        char *copy = NULL;
+
+        if (act->input.kind < JOB_INPUT_FIRST_OF_DRIVE)
+                return 0;
+        d = &r->drives[act->input.drive];
+        if (act->detail) {
+                copy = strndup(act->detail, 4096);
+                if (!copy)
+                        return -ENOMEM;
+        }
+        for (size_t i = 0; i < outcome->n_changes; i++)
+                if (copy || outcome->changes[i].kind == JOB_CHANGE_DRIVE_ACTIVITY ||
+                    outcome->changes[i].kind == JOB_CHANGE_DRIVE_STATE) {
+                        free(d->detail);
+                        d->detail = take_ptr(copy);
+                        break;
+                }
+        free(copy);
+        return 0;
+}
+
+static int step_record(struct job_store *s, struct job_record *r, const struct job_act *act,
+                       const struct job_policy *policy, uint64_t now_usec, const char *who,
+                       struct job_outcome *ret_outcome, struct bth_error *error)
+{
+        const struct job_model before = r->model;
+        int k = job_step(&r->model, policy, &act->input, now_usec, ret_outcome);
+
+        if (k < 0)
+                return bth_error_set(error, k, BTH_REASON_REFUSED, "%s", ret_outcome->sentence);
+        /* Flags may change without anything that is worth an event, and often nothing does. */
+        if (ret_outcome->n_changes == 0 && memcmp(&before, &r->model, sizeof before) == 0)
+                return 0;
+        k = set_detail(r, act, ret_outcome);
+        if (k == 0)
+                k = store_save(s, r, policy, error);
+        return k < 0 ? k : store_add_changes(s, r, ret_outcome, now_usec, who, error);
+}
+
+int store_step(struct job_store *s, const struct job_act *act, const struct job_policy *policy,
+               uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,
+               struct bth_error *error)
+{
+        struct job_record record;
+        int r;
+
+        *ret_outcome = (struct job_outcome){ .refusal = JOB_REFUSAL_NO_SUCH_JOB };
+        ret_outcome->sentence = job_refusal_sentence(ret_outcome->refusal);
+        r = store_load(s, act->job, &record, error);
+        if (r < 0)
+                return r;
+        r = step_record(s, &record, act, policy, now_usec, who, ret_outcome, error);
+        store_record_clear(&record);
+        return r;
+}
+
+int job_store_apply(struct job_store *s, const struct job_act *act, const struct job_policy *policy,
+                    uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,
+                    struct bth_error *error)
+{
+        int r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        return sql_end(s, store_step(s, act, policy, now_usec, who, ret_outcome, error), error);
+}
+
+int job_store_apply_all(struct job_store *s, const struct job_act *acts, size_t n,
+                        const struct job_policy *policy, uint64_t now_usec, const char *who,
+                        struct job_outcome *ret_outcomes, struct bth_error *error)
+{
+        int r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                struct bth_error why = BTH_ERROR_INIT;
+                struct job_outcome outcome;
+
+                r = store_step(s, &acts[i], policy, now_usec, who, &outcome, &why);
+                if (r == -EPERM || r == -ENOENT) /* neither has written anything */
+                        r = 0;
+                if (r < 0 && error)
+                        *error = why;
+                if (ret_outcomes)
+                        ret_outcomes[i] = outcome;
+        }
+        return sql_end(s, r, error);
+}
+
+/* --- the clock --- */
+
+#define TICK_MAX 256 /* jobs in one transaction */
+
+static int tick_some(struct job_store *s, const struct job_policy *policy, uint64_t now_usec,
+                     size_t *ret_n, struct bth_error *error)
+{
+        uint64_t ids[TICK_MAX];
+        sqlite3_stmt *st;
+        int r = sql(s, error, &st,
+                    "SELECT id FROM jobs WHERE deadline_usec <= ? ORDER BY deadline_usec LIMIT ?",
+                    "uu", now_usec, (uint64_t)TICK_MAX);
+
+        if (r < 0)
+                return r;
+        r = list_ids(s, st, ids, TICK_MAX, ret_n, error);
+        sql_done(st);
+        for (size_t i = 0; i < *ret_n && r == 0; i++) {
+                const struct job_act act = { .job = ids[i], .input.kind = JOB_INPUT_CLOCK };
+                struct job_outcome outcome;
+
+                r = store_step(s, &act, policy, now_usec, NULL, &outcome, error);
+                /* A limit that another policy had set: it is set anew. */
+                if (r == 0 && outcome.n_changes == 0) {
+                        struct job_record record;
+
+                        r = store_load(s, ids[i], &record, error);
+                        if (r == 0)
+                                r = store_save(s, &record, policy, error);
+                        store_record_clear(&record);
+                }
+        }
+        return r;
+}
+
+int job_store_tick(struct job_store *s, const struct job_policy *policy, uint64_t now_usec,
+                   uint64_t *ret_next_usec, struct bth_error *error)
+{
+        uint64_t next = 0;
+        size_t n;
+        int r;
+
+        do {
+                r = sql_begin(s, error);
+                if (r == 0)
+                        r = sql_end(s, tick_some(s, policy, now_usec, &n, error), error);
+        } while (r == 0 && n == TICK_MAX);
+        if (r == 0)
+                r = sql_number(s, error, &next,
+                               "SELECT min(deadline_usec) FROM jobs"
+                               " WHERE deadline_usec IS NOT NULL",
+                               "");
+        if (r == 0)
+                *ret_next_usec = next > 0 ? next : UINT64_MAX;
+        return r;
+}
+
+int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edit,
+                   const struct job_policy *policy, uint64_t now_usec, const char *who,
+                   struct bth_error *error)
+{
+        const struct job_act act = { .job = job, .input.kind = JOB_INPUT_UPDATED };
+        struct job_outcome outcome;
+        int r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        r = sql_run(s, error,
+                    "UPDATE jobs SET tags = coalesce(?1, tags),"
+                    " diagnostics = coalesce(?2, diagnostics),"
+                    " verbose_log = iif(?3 < 0, verbose_log, ?3),"
+                    " backup_manifest = iif(?4 < 0, backup_manifest, ?4),"
+                    " has_return = has_return OR ?5, has_delivery = has_delivery OR ?6"
+                    " WHERE id = ?7",
+                    "ssuuuuu", edit->tags, edit->diagnostics, (uint64_t)(int64_t)edit->verbose_log,
+                    (uint64_t)(int64_t)edit->backup_manifest,
+                    (uint64_t)(edit->personal[JOB_PERSONAL_RETURN_ADDRESS] != NULL),
+                    (uint64_t)(edit->personal[JOB_PERSONAL_DELIVERY_PACKAGE] != NULL), job);
+        if (r == 0)
+                r = store_step(s, &act, policy, now_usec, who, &outcome, error);
+        if (r == 0)
+                r = insert_personal(s, job, edit->personal, error);
+        return sql_end(s, r, error);
+}
+
+/* --- checking --- */
+
+static int check_jobs(struct job_store *s, struct bth_error *error)
+{
+        uint64_t id = 0;
+
+        for (;;) {
+                struct job_record record;
+                int r = sql_number(s, error, &id,
+                                   "SELECT coalesce(min(id), 0) FROM jobs WHERE id > ?", "u", id);
+
+                if (r < 0 || id == 0)
+                        return r;
+                r = store_load(s, id, &record, error);
+                if (r < 0)
+                        return r;
+                store_record_clear(&record);
+        }
+}
+
+int job_store_check(struct job_store *s, struct bth_error *error)
+{
+        sqlite3_stmt *st;
+        uint64_t broken = 0;
+        int r = sql(s, error, &st, "PRAGMA integrity_check(1)", "");
+
+        if (r < 0)
+                return r;
+        r = sql_row(s, st, error);
+        if (r == 1)
+                r = bth_streq(sql_text(st, 0), "ok")
+                            ? 0
+                            : bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
+                                            "the records of the station are damaged (%s)",
+                                            sql_text(st, 0));
+        sql_done(st);
+        if (r == 0)
+                r = sql_number(s, error, &broken, "SELECT count(*) FROM pragma_foreign_key_check",
+                               "");
+        if (r == 0 && broken > 0)
+                r = bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
+                                  "the records of the station refer to what is not there");
+        return r < 0 ? r : check_jobs(s, error);
+}
