@@ -88,11 +88,14 @@ static const char *const migrations[] = {
         /* The one event of progress that a drive has. */
         "CREATE INDEX events_of_progress ON events (job, drive) WHERE kind = 8;"
 
-        /* A lane is what must stay in order: one drive, or one job itself. */
+        /* A lane is what must stay in order: one drive, or one job itself. `ready` is set at the
+         * oldest of each lane that is not parked, so that finding them costs nothing. */
         "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL,"
+        " ready INTEGER NOT NULL,"
         " attempts INTEGER NOT NULL DEFAULT 0, again_usec INTEGER NOT NULL DEFAULT 0,"
         " parked TEXT);"
-        "CREATE INDEX outbox_by_lane ON outbox (lane, seq) WHERE parked IS NULL;",
+        "CREATE INDEX outbox_by_lane ON outbox (lane, seq) WHERE parked IS NULL;"
+        "CREATE INDEX outbox_ready ON outbox (seq, again_usec) WHERE ready = 1;",
 };
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");

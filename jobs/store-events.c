@@ -17,6 +17,24 @@ static uint64_t lane_of(uint64_t job, size_t drive)
 
 /* --- adding --- */
 
+/* Takes an event out of the outbox, inside a transaction, and lets the next of its lane go. Lanes
+ * are counted from 0, so one is added to tell a row from none. */
+static int take_out(struct job_store *s, uint64_t seq, struct bth_error *error)
+{
+        uint64_t lane;
+        int r = sql_number(s, error, &lane, "SELECT lane + 1 FROM outbox WHERE seq = ?", "u", seq);
+
+        if (r < 0 || lane == 0)
+                return r;
+        r = sql_run(s, error, "DELETE FROM outbox WHERE seq = ?", "u", seq);
+        if (r < 0)
+                return r;
+        return sql_run(s, error,
+                       "UPDATE outbox SET ready = 1 WHERE seq ="
+                       " (SELECT min(seq) FROM outbox WHERE lane = ? - 1 AND parked IS NULL)",
+                       "u", lane);
+}
+
 static int drop_progress(struct job_store *s, uint64_t job, size_t drive, struct bth_error *error)
 {
         uint64_t seq;
@@ -26,7 +44,7 @@ static int drop_progress(struct job_store *s, uint64_t job, size_t drive, struct
 
         if (r < 0 || seq == 0)
                 return r;
-        r = sql_run(s, error, "DELETE FROM outbox WHERE seq = ?", "u", seq);
+        r = take_out(s, seq, error);
         return r < 0 ? r : sql_run(s, error, "DELETE FROM events WHERE seq = ?", "u", seq);
 }
 
@@ -44,8 +62,10 @@ static int insert_event(struct job_store *s, const struct job_event *e, struct b
                     e->serial, e->serial ? key : NULL, e->subject, e->who, e->data);
         if (r < 0 || !s->outbox)
                 return r;
-        return sql_run(s, error, "INSERT INTO outbox (seq, lane) VALUES (?, ?)", "uu",
-                       (uint64_t)sqlite3_last_insert_rowid(s->db), lane_of(e->job, e->drive));
+        return sql_run(s, error,
+                       "INSERT INTO outbox (seq, lane, ready) VALUES (?1, ?2, NOT EXISTS"
+                       " (SELECT 1 FROM outbox WHERE lane = ?2 AND parked IS NULL))",
+                       "uu", (uint64_t)sqlite3_last_insert_rowid(s->db), lane_of(e->job, e->drive));
 }
 
 static int add_change(struct job_store *s, const struct job_record *r, const struct job_change *c,
@@ -232,19 +252,10 @@ int job_store_outbox(struct job_store *s, uint64_t now_usec, size_t limit, job_e
                      void *userdata, struct bth_error *error)
 {
         sqlite3_stmt *st;
-        /* The first of each lane, found by walking from lane to lane in the index: a lane that
-         * waits with a hundred thousand events costs as little as one with one. */
         int r = sql(s, error, &st,
-                    "WITH RECURSIVE heads (lane) AS ("
-                    " SELECT min(lane) FROM outbox WHERE parked IS NULL"
-                    " UNION ALL"
-                    " SELECT (SELECT min(lane) FROM outbox o WHERE parked IS NULL"
-                    "         AND o.lane > heads.lane) FROM heads WHERE heads.lane IS NOT NULL)"
-                    " SELECT " COLUMNS " FROM heads JOIN events ON events.seq ="
-                    "  (SELECT min(o.seq) FROM outbox o WHERE o.lane = heads.lane"
-                    "   AND parked IS NULL)"
-                    " WHERE (SELECT again_usec FROM outbox o WHERE o.seq = events.seq) <= ?"
-                    " ORDER BY seq LIMIT ?",
+                    "SELECT events.seq, kind, time_usec, job, drive, subject, serial, who, data"
+                    " FROM outbox JOIN events ON events.seq = outbox.seq"
+                    " WHERE ready = 1 AND again_usec <= ? ORDER BY outbox.seq LIMIT ?",
                     "uu", now_usec, (uint64_t)limit);
 
         return r < 0 ? r : give_events(s, st, each, userdata, error);
@@ -252,7 +263,9 @@ int job_store_outbox(struct job_store *s, uint64_t now_usec, size_t limit, job_e
 
 int job_store_outbox_sent(struct job_store *s, uint64_t seq, struct bth_error *error)
 {
-        return sql_run(s, error, "DELETE FROM outbox WHERE seq = ?", "u", seq);
+        int r = sql_begin(s, error);
+
+        return r < 0 ? r : sql_end(s, take_out(s, seq, error), error);
 }
 
 static int found(struct job_store *s, int r, struct bth_error *error)
@@ -274,12 +287,30 @@ int job_store_outbox_failed(struct job_store *s, uint64_t seq, uint64_t again_us
                      error);
 }
 
+static int park(struct job_store *s, uint64_t seq, const char *why, struct bth_error *error)
+{
+        uint64_t lane;
+        int r = sql_number(s, error, &lane, "SELECT lane FROM outbox WHERE seq = ?", "u", seq);
+
+        if (r == 0)
+                r = found(s,
+                          sql_run(s, error, "UPDATE outbox SET parked = ?, ready = 0 WHERE seq = ?",
+                                  "su", why, seq),
+                          error);
+        if (r < 0)
+                return r;
+        return sql_run(s, error,
+                       "UPDATE outbox SET ready = 1 WHERE seq ="
+                       " (SELECT min(seq) FROM outbox WHERE lane = ? AND parked IS NULL)",
+                       "u", lane);
+}
+
 int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why,
                           struct bth_error *error)
 {
-        return found(
-                s, sql_run(s, error, "UPDATE outbox SET parked = ? WHERE seq = ?", "su", why, seq),
-                error);
+        int r = sql_begin(s, error);
+
+        return r < 0 ? r : sql_end(s, park(s, seq, why, error), error);
 }
 
 int job_store_outbox_state(struct job_store *s, struct job_outbox_state *ret_state,

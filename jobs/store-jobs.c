@@ -8,7 +8,6 @@
 #include "jobs/sql.h"
 
 /* The members of a model, each a column of its name. */
-/* clang-format off: it sees no list here */
 #define JOB_FIELDS(X)       \
         X(state)            \
         X(cancel_requested) \
@@ -41,8 +40,6 @@
         X(ended_usec)    \
         X(activity_usec) \
         X(corrections)
-/* clang-format on */
-
 #define NAME(field)   ", " #field
 #define SET(field)    ", " #field " = ?"
 #define NUMBER(field) , (uint64_t)v->field
@@ -360,6 +357,14 @@ int job_store_named(struct job_store *s, const char *serial, job_named_fn each, 
                         return r;
         }
         return r < 0 ? r : 0;
+}
+
+int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret_n,
+                           struct bth_error *error)
+{
+        return sql_number(s, error, ret_n,
+                          "SELECT count(*) FROM jobs WHERE deleted = 0 AND scope = ? AND state < ?",
+                          "su", scope ? scope : "", (uint64_t)BTH_JOB_STATE_COMPLETED);
 }
 
 /* --- making --- */

@@ -123,6 +123,11 @@ typedef int (*job_record_fn)(void *userdata, const struct job_record *record);
 int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
                    void *userdata, struct bth_error *error) _must_check_;
 
+/* How many jobs of one scope (NULL: the station's own) are neither Completed nor Closed. Returns 0.
+ */
+int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret_n,
+                           struct bth_error *error) _must_check_;
+
 /* What may be changed of a job beside its states; NULL and -1: kept. The caller asks
  * job_may_change() first. */
 struct job_edit {

@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* words - the tables behind the enums of words.h. */
-#include <string.h>
-
-#include "base/macros.h"
 #include "base/str.h"
 #include "jobs/words.h"
 
-struct word {
-        const char *name;
-        const char *sentence;
-};
-
-static int find_word(const struct word *words, size_t n, const char *name)
+int job_word_find(const struct job_word *words, size_t n, const char *name)
 {
         for (size_t i = 0; name && i < n; i++)
                 if (bth_streq(words[i].name, name))
@@ -19,31 +11,14 @@ static int find_word(const struct word *words, size_t n, const char *name)
         return -EINVAL;
 }
 
-#define WORD(id, name, sentence)          { name, sentence },
 #define WORD_LED(id, name, led, sentence) { name, sentence },
 
-#define DEFINE_WORDS(type, LIST, ROW)                                                        \
-        static const struct word type##_words[] = { LIST(ROW) };                             \
-        const char *type##_to_string(enum type v)                                            \
-        {                                                                                    \
-                return (size_t)v < ARRAY_SIZE(type##_words) ? type##_words[v].name : NULL;   \
-        }                                                                                    \
-        enum type type##_from_string(const char *name)                                       \
-        {                                                                                    \
-                return (enum type)find_word(type##_words, ARRAY_SIZE(type##_words), name);   \
-        }                                                                                    \
-        const char *type##_sentence(enum type v)                                             \
-        {                                                                                    \
-                return (size_t)v < ARRAY_SIZE(type##_words) ? type##_words[v].sentence : ""; \
-        }                                                                                    \
-        struct bth_swallow_semicolon
-
-DEFINE_WORDS(job_input_kind, JOB_INPUTS, WORD);
-DEFINE_WORDS(job_led, JOB_LEDS, WORD);
-DEFINE_WORDS(job_activity, JOB_ACTIVITIES, WORD_LED);
-DEFINE_WORDS(job_refusal, JOB_REFUSALS, WORD);
-DEFINE_WORDS(job_alert, JOB_ALERTS, WORD);
-DEFINE_WORDS(job_change_kind, JOB_CHANGES, WORD);
+JOB_DEFINE_WORDS(job_input_kind, JOB_INPUTS, JOB_WORD);
+JOB_DEFINE_WORDS(job_led, JOB_LEDS, JOB_WORD);
+JOB_DEFINE_WORDS(job_activity, JOB_ACTIVITIES, WORD_LED);
+JOB_DEFINE_WORDS(job_refusal, JOB_REFUSALS, JOB_WORD);
+JOB_DEFINE_WORDS(job_alert, JOB_ALERTS, JOB_WORD);
+JOB_DEFINE_WORDS(job_change_kind, JOB_CHANGES, JOB_WORD);
 
 enum job_led job_activity_led(enum job_activity a)
 {

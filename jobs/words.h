@@ -5,6 +5,7 @@
  * Any thread. Source: design, section 4; import-export specification, section 6. */
 #pragma once
 
+#include "base/macros.h"
 #include "base/order.h"
 #include "base/status.h"
 
@@ -196,6 +197,31 @@ JOB_DECLARE_WORDS(job_activity, job_activity);
 JOB_DECLARE_WORDS(job_refusal, job_refusal);
 JOB_DECLARE_WORDS(job_alert, job_alert);
 JOB_DECLARE_WORDS(job_change_kind, job_change_kind);
+
+/* The definitions to JOB_DECLARE_WORDS(type, type); ROW makes a struct job_word of a list's entry.
+ */
+struct job_word {
+        const char *name;
+        const char *sentence;
+};
+/* Returns the index, or -EINVAL. */
+int job_word_find(const struct job_word *words, size_t n, const char *name) _pure_;
+#define JOB_WORD(id, name, sentence) { name, sentence },
+#define JOB_DEFINE_WORDS(type, LIST, ROW)                                                      \
+        static const struct job_word type##_words[] = { LIST(ROW) };                           \
+        const char *type##_to_string(enum type v)                                              \
+        {                                                                                      \
+                return (size_t)v < ARRAY_SIZE(type##_words) ? type##_words[v].name : NULL;     \
+        }                                                                                      \
+        enum type type##_from_string(const char *name)                                         \
+        {                                                                                      \
+                return (enum type)job_word_find(type##_words, ARRAY_SIZE(type##_words), name); \
+        }                                                                                      \
+        const char *type##_sentence(enum type v)                                               \
+        {                                                                                      \
+                return (size_t)v < ARRAY_SIZE(type##_words) ? type##_words[v].sentence : "";   \
+        }                                                                                      \
+        struct bth_swallow_semicolon
 
 enum job_led job_activity_led(enum job_activity a) _const_; /* OFF outside the list */
 
