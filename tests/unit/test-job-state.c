@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/io.h"
 #include "base/macros.h"
 #include "jobs/state.h"
 
@@ -613,7 +614,23 @@ static void test_clock_after_packaging(void **state)
         assert_true(w.m.deleted);
 }
 
-/* --- percent, windows, printing --- */
+/* --- percent, windows, printing, manual --- */
+
+/* Is there an entry ".B word", with the hyphens of a manual page? */
+static bool manual_has(const char *text, const char *word)
+{
+        char entry[128] = "\n.B ";
+        size_t n = strlen(entry);
+
+        for (; *word && n + 4 < sizeof entry; word++) {
+                if (*word == '-')
+                        entry[n++] = '\\';
+                entry[n++] = *word;
+        }
+        entry[n++] = '\n';
+        entry[n] = '\0';
+        return strstr(text, entry) != NULL;
+}
 
 static void test_percent(void **state)
 {
@@ -682,6 +699,31 @@ static void test_words(void **state)
         for (int i = 0; i < _BTH_ACTIVITY_MAX; i++)
                 assert_string_equal(job_activity_to_string(job_activity_of_worker(i)),
                                     bth_activity_to_string(i));
+}
+
+/* berth-states(7) has every word that people can meet. */
+static void test_manual(void **state)
+{
+        const char *source = getenv("BERTH_SOURCE");
+        char path[4096];
+        char *text;
+        size_t n;
+
+        if (!source)
+                skip();
+        (void)snprintf(path, sizeof path, "%s/man/berth-states.7", source);
+        assert_int_equal(bth_read_file(path, 1 << 20, &text, &n), 0);
+#define HAS(type, first, max)                               \
+        for (int i = (first); i < (max); i++)               \
+                if (!manual_has(text, type##_to_string(i))) \
+        fail_msg("berth-states(7) does not have %s", type##_to_string(i))
+        HAS(bth_job_state, 0, _BTH_JOB_STATE_MAX);
+        HAS(bth_drive_state, 0, _BTH_DRIVE_STATE_MAX);
+        HAS(job_activity, 0, _JOB_ACTIVITY_MAX);
+        HAS(job_refusal, 1, _JOB_REFUSAL_MAX);
+        HAS(job_alert, 0, _JOB_ALERT_MAX);
+        HAS(job_change_kind, 0, _JOB_CHANGE_MAX);
+        free(text);
 }
 
 /* --- any order of inputs --- */
@@ -868,6 +910,7 @@ int main(void)
                 cmocka_unit_test(test_windows),
                 cmocka_unit_test(test_print),
                 cmocka_unit_test(test_words),
+                cmocka_unit_test(test_manual),
                 cmocka_unit_test(test_any_order),
         };
 
