@@ -117,6 +117,24 @@ static void on_landed(struct upl_call *call)
         (void)pthread_mutex_unlock(&b->lock);
 }
 
+/* Once the begin of the transfer is recorded, first tries need no record of their own; for that the
+ * service's clock must be known, and any answer tells it. */
+static void learn_clock(struct batch *b, struct lot *lots, size_t n)
+{
+        for (size_t i = 0; i < n && upl_state_begun(b->env->state) == 0; i++) {
+                struct upl_target target = { .container = lots[i].t.container,
+                                             .blob = lots[i].t.name };
+                _cleanup_call_ struct upl_call call = { 0 };
+
+                if (!lots[i].data)
+                        continue;
+                if (upl_transfer_call(&lots[i].t, &call,
+                                      upl_get_properties(&call.request, &target)) < 0)
+                        bth_error_clear(&lots[i].out->result.error);
+                return;
+        }
+}
+
 static void send_lots(struct batch *b, struct lot *lots, size_t n)
 {
         struct upl_call *calls[UPL_BATCH_MAX];
@@ -188,6 +206,7 @@ void upl_batch_run(struct upl_transfer_env *env, struct upl_batch_lot *out, size
         if (n > 1) {
                 read_lots(&b, lots, n);
                 hash_lots(&b, lots, n);
+                learn_clock(&b, lots, n);
                 send_lots(&b, lots, n);
         }
         for (size_t i = 0; i < n; i++)

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "uploader/budget.h"
 #include "uploader/concurrency.h"
+#include "uploader/hasher.h"
 #include "uploader/limit.h"
 #include "uploader/pool.h"
 #include "uploader/retry.h"
@@ -306,6 +307,84 @@ static void test_buffers_are_used_again_within_the_total(void **state)
         (void)upl_budget_free(b);
 }
 
+static void test_many_buffers_are_taken_in_one_turn(void **state)
+{
+        static const uint64_t bytes[] = { 4096, 70000, 1 << 20 };
+        struct upl_budget_state s;
+        struct upl_budget *b;
+        void *buffers[3], *more;
+
+        assert_int_equal(upl_budget_new(2 << 20, &b), 0);
+        assert_int_equal(upl_budget_take_buffers(b, bytes, 3, buffers), 0);
+        upl_budget_look(b, &s);
+        assert_int_equal(s.taken_bytes, 4096 + 70000 + (1 << 20));
+        assert_int_equal(upl_budget_try_buffer(b, 1 << 20, &more), -EAGAIN);
+        assert_int_equal(upl_budget_try_buffer(b, 1 << 19, &more), 0);
+        upl_budget_give_buffer(b, 1 << 19, more);
+        for (size_t i = 0; i < 3; i++)
+                upl_budget_give_buffer(b, bytes[i], buffers[i]);
+        upl_budget_close(b);
+        assert_int_equal(upl_budget_take_buffers(b, bytes, 3, buffers), -ECANCELED);
+        assert_int_equal(upl_budget_try_buffer(b, 1, &more), -ECANCELED);
+        upl_budget_look(b, &s);
+        assert_int_equal(s.taken_bytes, 0);
+        (void)upl_budget_free(b);
+}
+
+struct hashing {
+        struct upl_hasher *hasher;
+        uint8_t data[3][5000];
+        uint8_t md5[3][BTH_MD5_BYTES];
+        pthread_t thread;
+};
+
+static void *hash_three(void *userdata)
+{
+        struct hashing *h = userdata;
+        struct cry_md5_job jobs[3];
+        struct cry_md5 md5[3];
+
+        for (size_t i = 0; i < 3; i++) {
+                cry_md5_init(&md5[i]);
+                jobs[i] = (struct cry_md5_job){ &md5[i], h->data[i], sizeof h->data[i] - i };
+        }
+        upl_hasher_expected(h->hasher, jobs, 3);
+        for (size_t i = 0; i < 3; i++)
+                cry_md5_finish(&md5[i], h->md5[i]);
+        return NULL;
+}
+
+static void test_hashes_of_many_threads_are_made_together(void **state)
+{
+        static struct hashing all[9]; /* 27 jobs, more than lanes */
+        uint8_t want[BTH_MD5_BYTES];
+        struct upl_hasher *hasher;
+
+        assert_int_equal(upl_hasher_new(&hasher), 0);
+        for (size_t k = 0; k < ARRAY_SIZE(all); k++) {
+                all[k].hasher = hasher;
+                for (size_t i = 0; i < 3; i++)
+                        memset(all[k].data[i], (int)(k * 3 + i), sizeof all[k].data[i]);
+                upl_hasher_expect(hasher);
+        }
+        /* One more is expected and does not come: only then the last ones need not wait. */
+        upl_hasher_expect(hasher);
+        for (size_t k = 0; k < ARRAY_SIZE(all); k++)
+                assert_int_equal(pthread_create(&all[k].thread, NULL, hash_three, &all[k]), 0);
+        upl_hasher_expect_no_more(hasher);
+        for (size_t k = 0; k < ARRAY_SIZE(all); k++)
+                assert_int_equal(pthread_join(all[k].thread, NULL), 0);
+        for (size_t k = 0; k < ARRAY_SIZE(all); k++)
+                for (size_t i = 0; i < 3; i++) {
+                        assert_int_equal(bth_digest_of(BTH_DIGEST_MD5, all[k].data[i],
+                                                       sizeof all[k].data[i] - i, want),
+                                         0);
+                        assert_memory_equal(all[k].md5[i], want, sizeof want);
+                }
+        upl_hasher_md5(hasher, "abc", 3, want);
+        (void)upl_hasher_free(hasher);
+}
+
 static void test_waits_are_named(void **state)
 {
         for (enum upl_wait w = 0; w < _UPL_WAIT_MAX; w++)
@@ -329,6 +408,8 @@ int main(void)
                 cmocka_unit_test(test_idle_time_is_no_burst),
                 cmocka_unit_test(test_budget_is_kept_and_served_in_turn),
                 cmocka_unit_test(test_buffers_are_used_again_within_the_total),
+                cmocka_unit_test(test_many_buffers_are_taken_in_one_turn),
+                cmocka_unit_test(test_hashes_of_many_threads_are_made_together),
                 cmocka_unit_test(test_waits_are_named),
         };
 
