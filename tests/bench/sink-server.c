@@ -171,8 +171,20 @@ static void echo_md5(struct connection *c)
                 add(c, "Content-MD5: %.*s\r\n", (int)strcspn(md5, "\r\n"), md5);
 }
 
-static void answer_put(struct connection *c, const char *query, uint64_t name, uint64_t length)
+/* A block that comes once more, as after a lost answer, counts once. */
+static void add_block(struct blob *b, struct blob *block, uint64_t length)
 {
+        if (block->version == b->version + 1)
+                b->pending_bytes -= block->pending_bytes;
+        b->pending_bytes += length;
+        block->pending_bytes = length;
+        block->version = b->version + 1;
+}
+
+static void answer_put(struct connection *c, const char *query, uint64_t name, uint64_t block,
+                       uint64_t length)
+{
+        bool is_block = strstr(query, "comp=block") && !strstr(query, "comp=blocklist");
         struct blob *b;
 
         begin_answer(c, "201 Created");
@@ -180,13 +192,15 @@ static void answer_put(struct connection *c, const char *query, uint64_t name, u
                 add(c, "ETag: \"0x1\"\r\nContent-Length: 0\r\n\r\n");
                 return;
         }
+        if (is_block)
+                (void)find_or_add(block); /* first, since it may move all others */
         b = find_or_add(name);
         if (strstr(query, "comp=blocklist")) {
                 b->committed_bytes = b->pending_bytes;
                 b->pending_bytes = 0;
                 b->version = ++n_versions;
-        } else if (strstr(query, "comp=block")) {
-                b->pending_bytes += length;
+        } else if (is_block) {
+                add_block(b, slot_of(block), length);
         } else if (!strstr(query, "comp=")) {
                 b->committed_bytes = length;
                 b->version = ++n_versions;
@@ -245,7 +259,8 @@ static bool take_head(struct connection *c)
         n_requests++;
         (void)snprintf(query_text, sizeof query_text, "%.*s", (int)(end - query), query);
         if (strncmp(c->head, "PUT ", 4) == 0)
-                answer_put(c, query_text, name, c->body_left);
+                answer_put(c, query_text, name, hash_of(target, (size_t)(end - target)),
+                           c->body_left);
         else
                 answer_look(c, c->head[0] == 'H', query_text, name);
         return true;
