@@ -2,6 +2,7 @@
 /* drive - the stages in their order; a stage that fails leaves its own error. */
 #include "uploader/drive.h"
 
+#include "base/ahead.h"
 #include "crypto/view.h"
 
 static int find_volume(int fd, struct upl_drive *d, struct bth_error *error)
@@ -54,8 +55,10 @@ int upl_drive_open(int fd, const struct upl_drive_options *o,
                 r = cry_metadata_read(d->volume, &d->metadata, error);
         if (r == 0 && o->depth >= UPL_DRIVE_PLAIN)
                 r = open_plain(d, o->keep_key, credential, error);
+        if (r == 0 && o->depth >= UPL_DRIVE_FILES && o->read_ahead)
+                r = bth_source_new_ahead(d->plain, &d->ahead);
         if (r == 0 && o->depth >= UPL_DRIVE_FILES)
-                r = med_ntfs_open(d->plain, &d->ntfs, error);
+                r = med_ntfs_open(d->ahead ? d->ahead : d->plain, &d->ntfs, error);
         if (r < 0)
                 return r;
         *ret_drive = take_ptr(d);
@@ -67,6 +70,7 @@ struct upl_drive *upl_drive_close(struct upl_drive *d)
         if (!d)
                 return NULL;
         (void)med_ntfs_close(d->ntfs);
+        (void)bth_source_free(d->ahead);
         (void)bth_source_free(d->plain);
         cry_unlocked_clear(&d->unlocked);
         (void)cry_metadata_free(d->metadata);

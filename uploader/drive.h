@@ -23,6 +23,7 @@ struct upl_drive {
         struct cry_unlocked unlocked; /* `key` is NULL unless it was to be kept */
         enum cry_protector_kind unlocked_by;
         struct bth_source *plain;
+        struct bth_source *ahead; /* `plain`, read ahead for `ntfs`; NULL: not wanted */
         struct med_ntfs_volume *ntfs;
 };
 
@@ -35,7 +36,8 @@ enum upl_drive_depth {
 
 struct upl_drive_options {
         enum upl_drive_depth depth;
-        bool keep_key; /* in `unlocked`, for cry_seal_new() */
+        bool keep_key;   /* in `unlocked`, for cry_seal_new() */
+        bool read_ahead; /* many small files are read, and nobody writes meanwhile (base/ahead.h) */
         struct hal_block_options block;
 };
 

@@ -241,6 +241,7 @@ static int unlock(struct upl_worker *w)
 {
         const struct upl_drive_options o = {
                 .depth = UPL_DRIVE_FILES,
+                .read_ahead = true,
                 .block = { .no_uring = w->order.no_uring },
         };
         struct cry_credential c = { .kind = CRY_CREDENTIAL_NONE, .secret = w->order.bitlocker_key };
