@@ -98,6 +98,21 @@ uint64_t upl_limit_take(struct upl_limit *l, uint64_t want_bytes, uint64_t now_u
         return granted;
 }
 
+bool upl_limit_take_all(struct upl_limit *l, uint64_t want_bytes, uint64_t now_usec)
+{
+        bool granted = true;
+
+        (void)pthread_mutex_lock(&l->lock);
+        if (l->bytes_per_sec > 0) {
+                refill(l, now_usec);
+                granted = want_bytes <= l->tokens_bytes;
+                if (granted)
+                        l->tokens_bytes -= want_bytes;
+        }
+        (void)pthread_mutex_unlock(&l->lock);
+        return granted;
+}
+
 uint64_t upl_limit_wait_usec(struct upl_limit *l, uint64_t now_usec)
 {
         uint64_t wait = 0;

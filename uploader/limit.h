@@ -18,5 +18,8 @@ void upl_limit_set(struct upl_limit *l, uint64_t bytes_per_sec);
 /* How many of `want_bytes` may go now: 0 to all of them. What is granted counts as sent. */
 uint64_t upl_limit_take(struct upl_limit *l, uint64_t want_bytes, uint64_t now_usec);
 
+/* All of `want_bytes` or nothing, for what cannot be sent in pieces. */
+bool upl_limit_take_all(struct upl_limit *l, uint64_t want_bytes, uint64_t now_usec);
+
 /* After a take that gave nothing: how long until there is something. */
 uint64_t upl_limit_wait_usec(struct upl_limit *l, uint64_t now_usec);

@@ -217,6 +217,19 @@ static void test_idle_time_is_no_burst(void **state)
         assert_true(upl_limit_take(l, UINT64_MAX, 1000 * SEC) <= 250000);
 }
 
+static void test_all_or_nothing(void **state)
+{
+        _cleanup_(upl_limit_freep) struct upl_limit *l = NULL;
+
+        assert_int_equal(upl_limit_new(0, &l), 0);
+        assert_true(upl_limit_take_all(l, UINT64_MAX, SEC));
+        upl_limit_set(l, 1000000);
+        assert_false(upl_limit_take_all(l, 1, SEC));
+        assert_false(upl_limit_take_all(l, 200001, SEC + SEC / 5));
+        assert_true(upl_limit_take_all(l, 200000, SEC + SEC / 5));
+        assert_false(upl_limit_take_all(l, 1, SEC + SEC / 5));
+}
+
 struct taker {
         struct upl_budget *b;
         uint64_t bytes;
@@ -406,6 +419,7 @@ int main(void)
                 cmocka_unit_test(test_concurrency_stays_when_nobody_waits),
                 cmocka_unit_test(test_bandwidth_cap_holds_and_changes),
                 cmocka_unit_test(test_idle_time_is_no_burst),
+                cmocka_unit_test(test_all_or_nothing),
                 cmocka_unit_test(test_budget_is_kept_and_served_in_turn),
                 cmocka_unit_test(test_buffers_are_used_again_within_the_total),
                 cmocka_unit_test(test_many_buffers_are_taken_in_one_turn),
