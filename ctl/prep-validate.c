@@ -166,6 +166,21 @@ static void find_encryption(struct validate *v, const struct cry_metadata *m)
 
 static void find_file_system(struct validate *v, const struct ctl_drive *d)
 {
+        struct bth_error e = BTH_ERROR_INIT;
+        struct med_ntfs_health health;
+
+        if (med_ntfs_check(d->drive->ntfs, &health, &e) == 0) {
+                if (health.mirror_differs)
+                        find(v, MED_SEVERITY_WARNING, "ntfs-mirror-differs", "run chkdsk",
+                             "the copy of the file table's first records is not their copy");
+                if (health.log_dirty)
+                        find(v, MED_SEVERITY_WARNING, "ntfs-log-open",
+                             "eject the drive in Windows before it is unplugged, or run chkdsk",
+                             "the file system's log holds changes that were not finished");
+                if (health.refused)
+                        find(v, MED_SEVERITY_WARNING, "ntfs-inconsistent", "run chkdsk",
+                             e.sentence);
+        }
         if (d->drive->ntfs->dirty)
                 find(v, MED_SEVERITY_WARNING, "ntfs-dirty",
                      "eject the drive in Windows before it is unplugged, or run chkdsk",

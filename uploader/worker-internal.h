@@ -16,10 +16,12 @@
 #include "uploader/worker-sidecar.h"
 
 #define UPL_WORKER_STALL_SEC 1800u
-#define UPL_WORKER_MEMORY_BYTES                                                                 \
-        (UINT64_C(96) << 20)                       /* the budget, unless the order says another \
-                                                    */
-#define UPL_WORKER_INDEX_BYTES (UINT64_C(4) << 30) /* at most, for the list of files */
+#define UPL_WORKER_MEMORY_BYTES                                           \
+        (UINT64_C(96) << 20) /* the budget, unless the order says another \
+                              */
+#define UPL_WORKER_INDEX_BYTES                                            \
+        (UINT64_C(1) << 30) /* for the list of files; more goes to a file \
+                             */
 #define UPL_WORKER_STOP_USEC                                                \
         (3 * UINT64_C(1000000)) /* then the process ends, whatever holds it \
                                  */
@@ -40,7 +42,7 @@ struct upl_worker {
 
         /* opened while files may still be opened */
         struct upl_state *state;
-        int manifest_fd, list_fd, error_log_fd, verbose_log_fd;
+        int manifest_fd, index_fd, list_fd, error_log_fd, verbose_log_fd;
 
         /* the network; made before the listener starts */
         struct upl_credential *credential;

@@ -113,6 +113,8 @@ static int open_files(struct upl_worker *w)
         if (r == 0)
                 r = bth_open_unlinked(folder, &w->manifest_fd);
         if (r == 0)
+                r = bth_open_unlinked(folder, &w->index_fd);
+        if (r == 0)
                 r = bth_open_unlinked(folder, &w->list_fd);
         if (r == 0)
                 r = bth_open_unlinked(folder, &w->error_log_fd);
@@ -275,11 +277,13 @@ static int check_header(struct upl_worker *w)
 
 static int list_files(struct upl_worker *w)
 {
+        const struct med_ntfs_scan_options o = { .max_bytes = (size_t)UPL_WORKER_INDEX_BYTES,
+                                                 .fd = take_fd(w->index_fd) };
         struct bth_error damaged = BTH_ERROR_INIT;
         int r;
 
         enter(w, BTH_ACTIVITY_SCANNING);
-        r = med_ntfs_scan(w->drive->ntfs, (size_t)UPL_WORKER_INDEX_BYTES, &w->index, &w->error);
+        r = med_ntfs_scan_with(w->drive->ntfs, &o, &w->index, &w->error);
         if (r < 0)
                 return fail(w, BTH_DRIVE_STATUS_DISK_OPERATION_FAILED, r);
         if (med_ntfs_index_damaged(w->index) > 0) {
@@ -662,6 +666,7 @@ static void clear(struct upl_worker *w)
         (void)upl_limit_free(w->limit);
         (void)upl_state_free(w->state);
         (void)bth_close(w->manifest_fd);
+        (void)bth_close(w->index_fd);
         (void)bth_close(w->list_fd);
         (void)bth_close(w->error_log_fd);
         (void)bth_close(w->verbose_log_fd);
@@ -680,6 +685,7 @@ int upl_worker_main(int socket_fd)
         struct upl_worker w = {
                 .socket_fd = socket_fd,
                 .manifest_fd = BTH_FD_NONE,
+                .index_fd = BTH_FD_NONE,
                 .list_fd = BTH_FD_NONE,
                 .error_log_fd = BTH_FD_NONE,
                 .verbose_log_fd = BTH_FD_NONE,
