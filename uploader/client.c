@@ -74,6 +74,7 @@ struct upl_client {
         struct upl_concurrency concurrency;
         unsigned n[_ATTEMPT_MAX];
         uint64_t ended_bytes;        /* bodies of attempts that ended */
+        bool healed;                 /* the pause has just ended without a new credential */
         uint64_t refused_since_usec; /* the credential is refused: a pause; 0: it is not */
         unsigned n_refusals;         /* since the last success */
         uint64_t refused_generation; /* which one */
@@ -308,6 +309,7 @@ static void judge_credential(struct upl_client *c, const struct upl_attempt *a,
                              enum upl_failure failure, uint64_t now)
 {
         if (failure == UPL_FAILURE_NONE) {
+                c->healed = c->healed || c->refused_since_usec > 0;
                 c->refused_since_usec = 0;
                 c->n_refusals = 0;
         }
@@ -343,6 +345,9 @@ static bool sleep_until_retry(struct upl_attempt *a, enum upl_failure failure, u
                 random = 0; /* only the jitter is lost */
         if (!upl_retry_next(&a->retry, &c->policy, failure, after, now, random, &wait))
                 return false;
+        /* Only in a pause is there a reason to wait for long. */
+        if (failure == UPL_FAILURE_CREDENTIALS && c->refused_since_usec == 0)
+                wait = MIN(wait, PROBE_USEC);
         a->due_usec = now + wait;
         set_state(a, failure == UPL_FAILURE_CREDENTIALS ? ATTEMPT_CREDENTIALS : ATTEMPT_RETRY);
         set_wait(a, true, failure == UPL_FAILURE_THROTTLED ? UPL_WAIT_THROTTLED : UPL_WAIT_NETWORK);
@@ -396,22 +401,27 @@ static uint64_t wake_sleeping(struct upl_client *c, uint64_t now)
 {
         uint64_t generation = upl_credential_generation(c->credential), next = UINT64_MAX;
         struct upl_attempt **link = &c->sleeping, *a;
+        bool probe = c->refused_since_usec > 0 && now >= c->next_probe_usec && !c->queue.first &&
+                     c->n[ATTEMPT_IN_FLIGHT] == 0;
         unsigned n_retries = 0;
 
         while ((a = *link)) {
-                bool renewed = a->state == ATTEMPT_CREDENTIALS && a->generation != generation;
+                bool renewed = a->state == ATTEMPT_CREDENTIALS &&
+                               (a->generation != generation || c->healed || probe);
 
                 if (a->due_usec > now && !renewed) {
                         next = MIN(next, a->due_usec);
                         link = &a->next;
                         continue;
                 }
+                probe = probe && !renewed;
                 *link = a->next;
                 set_state(a, ATTEMPT_QUEUED);
                 set_wait(a, false, UPL_WAIT_NETWORK);
                 list_add(&c->queue, a);
                 n_retries++;
         }
+        c->healed = false;
         (void)pthread_mutex_lock(&c->lock);
         c->state.retries += n_retries;
         (void)pthread_mutex_unlock(&c->lock);
@@ -469,7 +479,7 @@ static void *client_thread(void *userdata)
                 launch_queued(c, now);
                 upl_concurrency_step(&c->concurrency, now);
                 publish(c);
-                if (c->refused_since_usec > 0 && c->queue.first)
+                if (c->refused_since_usec > 0 && c->n[ATTEMPT_IN_FLIGHT] == 0)
                         next = MIN(next, c->next_probe_usec);
                 next = next > now ? MIN(next - now, LONGEST_SLEEP_USEC) : 0;
                 if (upl_http_run(c->http, next) < 0) {

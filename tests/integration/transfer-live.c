@@ -284,7 +284,7 @@ static int client_new(struct upl_credential **ret_credential)
 {
         struct upl_http_options http = { .stall_timeout_sec = 2, .limit = limit };
         struct upl_client_options o = {
-                .retry = { 20000, 500000, 120 * BTH_USEC_PER_SEC, 300000 },
+                .retry = { 20000, 500000, 120 * BTH_USEC_PER_SEC, 600 * BTH_USEC_PER_SEC },
                 .waits = env.budget,
         };
         struct bth_secret *secret = NULL;

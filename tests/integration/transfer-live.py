@@ -430,11 +430,26 @@ def credentials(program) -> None:
         assert len(proxy.seen) - at <= 8, "a pause sends hardly anything"
         file.write_text(base64.b64encode(b"another key that is wrong").decode())
         until("report paused: credentials refused for 1 s")
-        proxy.rules.clear()
         file.write_text(server.key)
+        # Only once it was taken: of a wrong key the emulator, unlike the service, says that it may not.
+        until("report paused: credentials refused for 0 s")
+        proxy.rules.clear()
         out, err = running.communicate(timeout=120)
         assert running.returncode == 0 and len(out.splitlines()) == 150, err[-2000:]
         assert "paused" not in err.splitlines()[-2], err[-500:]
+        check(server, 150, False)
+    print("--- the service is well again without a new credential")
+    with Azurite() as server, FaultProxy(server.port) as proxy, \
+            tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+        server.client(SEED_OLD, "0")
+        worker = Worker(program, proxy.port, server, folder)
+        worker.environment["BERTH_REPORT_USEC"] = "100000"
+        proxy.add("status", times=-1, status=403, code="AuthenticationFailed")
+        running = worker.start(150)
+        until("report paused: credentials refused for 2 s")
+        proxy.rules.clear()
+        out, err = running.communicate(timeout=120)
+        assert running.returncode == 0 and len(out.splitlines()) == 150, err[-2000:]
         check(server, 150, False)
 
 
