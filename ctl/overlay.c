@@ -13,13 +13,16 @@
 #include "ctl/overlay.h"
 
 #define PAGE          ((uint64_t)CTL_OVERLAY_PAGE_BYTES)
+#define SECTOR        512u /* no cluster is smaller: two files never share one */
+#define SECTORS       (CTL_OVERLAY_PAGE_BYTES / SECTOR)
 #define MAGIC         "BTHREDO1"
 #define HEADER_BYTES  40
 #define RUN_MAX_PAGES 256 /* pages that are applied with one write */
 
 struct page {
         uint64_t index;
-        uint8_t *data; /* NULL: the slot is free */
+        uint8_t *data;   /* NULL: the slot is free */
+        uint8_t changed; /* a bit for each SECTOR; the others are as below, whatever `data` has */
 };
 
 struct ctl_overlay {
@@ -69,8 +72,16 @@ static size_t page_length(const struct ctl_overlay *o, uint64_t index)
         return (size_t)MIN(PAGE, o->source.size_bytes - index * PAGE);
 }
 
-/* The page's memory, filled from below when it is new and will not be overwritten whole. */
-static int get_page(struct ctl_overlay *o, uint64_t index, bool whole, uint8_t **ret_data)
+/* The sectors that [skip, skip + take) of a page touches. */
+static uint8_t sectors_of(size_t skip, size_t take)
+{
+        const size_t first = skip / SECTOR, end = (skip + take + SECTOR - 1) / SECTOR;
+
+        return (uint8_t)(((1u << end) - 1) & ~((1u << first) - 1));
+}
+
+/* The page, filled from below when it is new and will not be overwritten whole. */
+static int get_page(struct ctl_overlay *o, uint64_t index, bool whole, struct page **ret_page)
 {
         size_t slot = slot_of(o, index);
         uint8_t *data = o->slots[slot].data;
@@ -86,6 +97,8 @@ static int get_page(struct ctl_overlay *o, uint64_t index, bool whole, uint8_t *
                 data = bth_io_buffer_new(PAGE);
                 if (!data)
                         return -ENOMEM;
+                memset(data, 0,
+                       PAGE); /* behind the volume's end, too: it goes into the redo file */
                 if (!whole) {
                         r = bth_source_read(o->below_source, index * PAGE, data,
                                             page_length(o, index));
@@ -97,8 +110,34 @@ static int get_page(struct ctl_overlay *o, uint64_t index, bool whole, uint8_t *
                 o->slots[slot] = (struct page){ .index = index, .data = data };
                 o->n_pages++;
         }
-        *ret_data = data;
+        *ret_page = &o->slots[slot];
         return 0;
+}
+
+/* Takes into `page` what is below now, in all sectors that `mask` has and that were not changed:
+ * with clusters smaller than a page, file data was written there past the overlay. */
+static int refresh(const struct ctl_overlay *o, struct page *page, uint8_t mask)
+{
+        const uint8_t stale = (uint8_t)(mask & ~page->changed);
+        const size_t length = page_length(o, page->index);
+        uint8_t below[CTL_OVERLAY_PAGE_BYTES] = { 0 };
+        int r = stale ? bth_source_read(o->below_source, page->index * PAGE, below, length) : 0;
+
+        for (size_t i = 0; r == 0 && stale >> i; i++)
+                if (stale & 1u << i)
+                        memcpy(page->data + i * SECTOR, below + i * SECTOR, SECTOR);
+        return r;
+}
+
+/* [skip, skip + take) is about to be changed: its sectors are the overlay's from now on. */
+static int begin_sectors(const struct ctl_overlay *o, struct page *page, size_t skip, size_t take)
+{
+        const uint8_t mask = sectors_of(skip, take);
+        int r = skip % SECTOR == 0 && (skip + take) % SECTOR == 0 ? 0 : refresh(o, page, mask);
+
+        if (r == 0)
+                page->changed |= mask;
+        return r;
 }
 
 static int overlay_write(struct bth_sink *s, uint64_t offset_bytes, const void *buffer,
@@ -113,17 +152,36 @@ static int overlay_write(struct bth_sink *s, uint64_t offset_bytes, const void *
                 uint64_t index = offset_bytes / PAGE;
                 size_t skip = (size_t)(offset_bytes % PAGE);
                 size_t take = MIN(length_bytes, (size_t)PAGE - skip);
-                uint8_t *data;
+                struct page *page;
 
-                r = get_page(o, index, skip == 0 && take == page_length(o, index), &data);
+                r = get_page(o, index, skip == 0 && take == page_length(o, index), &page);
                 if (r == 0)
-                        memcpy(data + skip, p, take);
+                        r = begin_sectors(o, page, skip, take);
+                if (r == 0)
+                        memcpy(page->data + skip, p, take);
                 p += take;
                 offset_bytes += take;
                 length_bytes -= take;
         }
         pthread_rwlock_unlock(&o->lock);
         return r;
+}
+
+static void patch_page(const struct page *page, size_t skip, uint8_t *buffer, size_t take)
+{
+        if (page->changed == UINT8_MAX) {
+                memcpy(buffer, page->data + skip, take);
+                return;
+        }
+        while (take > 0) {
+                const size_t n = MIN(take, SECTOR - skip % SECTOR);
+
+                if (page->changed & 1u << skip / SECTOR)
+                        memcpy(buffer, page->data + skip, n);
+                buffer += n;
+                skip += n;
+                take -= n;
+        }
 }
 
 /* Copies over `buffer`, which holds [offset, offset + length) as it is on the drive, what was
@@ -134,10 +192,10 @@ static void patch(const struct ctl_overlay *o, uint64_t offset_bytes, uint8_t *b
         while (length_bytes > 0) {
                 size_t skip = (size_t)(offset_bytes % PAGE);
                 size_t take = MIN(length_bytes, (size_t)PAGE - skip);
-                const uint8_t *data = o->slots[slot_of(o, offset_bytes / PAGE)].data;
+                const struct page *page = &o->slots[slot_of(o, offset_bytes / PAGE)];
 
-                if (data)
-                        memcpy(buffer, data + skip, take);
+                if (page->data)
+                        patch_page(page, skip, buffer, take);
                 buffer += take;
                 offset_bytes += take;
                 length_bytes -= take;
@@ -215,7 +273,7 @@ static void drop_pages(struct ctl_overlay *o)
 {
         for (size_t i = 0; o->slots && i < o->n_slots; i++) {
                 free(o->slots[i].data);
-                o->slots[i].data = NULL;
+                o->slots[i] = (struct page){ 0 };
         }
         o->n_pages = 0;
 }
@@ -377,6 +435,12 @@ static int commit_locked(struct ctl_overlay *o, struct bth_error *error)
 
         if (!pages)
                 return -ENOMEM;
+        for (size_t i = 0; i < o->n_pages; i++) {
+                r = refresh(o, &pages[i], UINT8_MAX);
+                if (r < 0)
+                        return explain(error, NULL, r, BTH_REASON_DRIVE_READ_ERROR,
+                                       "the drive cannot be read");
+        }
         if (snprintf(temporary, sizeof temporary, "%s.tmp", o->redo_path) >= (int)sizeof temporary)
                 return -ENAMETOOLONG;
         /* The data first: metadata must never refer to clusters that were not written. */

@@ -10,11 +10,13 @@
  * rename), applies them to the drive, flushes it, and removes the file. After a crash the drive is
  * at the last checkpoint, or the redo file brings it to the next one; applying it twice does no
  * harm. File data goes straight to the drive, into clusters that nothing on the drive refers to
- * before the checkpoint.
+ * before the checkpoint. Both may lie in one page, where clusters are smaller: of each page only
+ * the sectors that were written here are the overlay's.
  *
  * Redo file, little-endian: "BTHREDO1", 16 bytes volume id, u64 volume size, u64 number of pages,
  * then per page u64 index and 4096 bytes, then the SHA-256 of everything before it. Mode 0600: it
- * holds file names. Any thread may read and write; commit excludes both. */
+ * holds file names, and the content of files so small that NTFS keeps it beside them. Any thread
+ * may read and write; commit excludes both. */
 #pragma once
 
 #include "base/error.h"

@@ -183,6 +183,48 @@ static void test_cut_off_anywhere(void **state)
         fail_msg("no commit ever succeeded");
 }
 
+/* Clusters of 512 bytes: file data and metadata in one page, in any order of their writes. */
+static void test_small_clusters(void **state)
+{
+        struct fixture *f = *state;
+        struct ctl_overlay *o = open_overlay(f);
+        uint8_t sector[512];
+        unsigned seed = 5;
+
+        for (int round = 0; round < 50; round++) {
+                bool metadata[VOLUME_BYTES / 512] = { false };
+
+                for (size_t i = 0; i < 600; i++) {
+                        const size_t at = (size_t)rand_r(&seed) % (VOLUME_BYTES / 512);
+
+                        if (i < 300)
+                                metadata[at] = true; /* as the file system said at first */
+                        memset(sector, rand_r(&seed), sizeof sector);
+                        if (metadata[at]) {
+                                const size_t skip = (size_t)rand_r(&seed) % 512;
+                                const size_t n = rand_r(&seed) % 2 ? 512 - skip : 1;
+
+                                assert_int_equal(bth_sink_write(ctl_overlay_sink(o),
+                                                                at * 512 + skip, sector, n),
+                                                 0);
+                                memcpy(f->model + at * 512 + skip, sector, n);
+                        } else {
+                                memcpy(f->drive + at * 512, sector, 512);
+                                memcpy(f->model + at * 512, sector, 512);
+                        }
+                        if (i % 50 == 0)
+                                assert_view(f, o);
+                }
+                assert_view(f, o);
+                assert_int_equal(ctl_overlay_commit(o, NULL), 0);
+                assert_memory_equal(f->drive, f->model, VOLUME_BYTES);
+                assert_int_equal(ctl_overlay_replay(f->redo, &volume_id, &f->sink.base, NULL), 1);
+                assert_memory_equal(f->drive, f->model, VOLUME_BYTES);
+        }
+        assert_int_equal(ctl_overlay_forget(f->redo, NULL), 0);
+        (void)ctl_overlay_free(o);
+}
+
 static void test_bad_redo(void **state)
 {
         struct fixture *f = *state;
@@ -240,6 +282,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_nothing_before_commit, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cut_off_anywhere, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_small_clusters, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bad_redo, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_redo_not_writable, setup, teardown),
         };
