@@ -180,17 +180,52 @@ static int check_sidecar(const char *path, enum ctl_sidecar kind, uint8_t ret_md
         return r < 0 ? r : bth_digest_of(BTH_DIGEST_MD5, text, n, ret_md5);
 }
 
+/* The plan outlives this program, and the folder it was started in. NULL stays. */
+static int make_absolute(char **path, struct bth_error *error)
+{
+        _cleanup_free_ char *folder = NULL;
+        char *text;
+
+        if (!*path || **path == '/')
+                return 0;
+        folder = getcwd(NULL, 0);
+        if (!folder)
+                return bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
+                                     "the folder of '%s' cannot be told: %s", *path,
+                                     bth_strerror(-errno));
+        if (asprintf(&text, "%s/%s", folder, *path) < 0)
+                return no_memory(error);
+        free(*path);
+        *path = text;
+        return 0;
+}
+
+static int make_row_absolute(const struct plan *p, struct med_dataset_row *row,
+                             struct bth_error *error)
+{
+        int r = p->im->skip_write ? 0 : make_absolute(&row->base_path, error);
+
+        if (r == 0)
+                r = make_absolute(&row->metadata_file, error);
+        return r < 0 ? r : make_absolute(&row->properties_file, error);
+}
+
 static int take_row(struct plan *p, size_t i, struct bth_error *error)
 {
-        const struct med_dataset_row *from = &p->dataset->rows[i];
+        struct med_dataset_row *from = &p->dataset->rows[i];
         struct ctl_session_row *row = &p->rows[i];
-        size_t n = strlen(from->base_path);
+        size_t n;
+        int r;
 
         bth_error_at(error, p->im->dataset, from->line, BTH_ERROR_NO_OFFSET);
         if (from->kind == MED_ITEM_FILE)
                 return bth_error_set(error, -ENOTSUP, BTH_REASON_UNSUPPORTED,
                                      "Azure Files cannot be prepared: the format of their manifest "
                                      "is not public");
+        r = make_row_absolute(p, from, error);
+        if (r < 0)
+                return r;
+        n = strlen(from->base_path);
         if (from->is_folder && from->base_path[n - 1] == '\\')
                 from->base_path[n - 1] = '/'; /* the end of a folder in the documents */
         p->sources[i] =
@@ -208,10 +243,9 @@ static int take_row(struct plan *p, size_t i, struct bth_error *error)
                 .sidecars = { from->metadata_file, from->properties_file }
         };
         for (int k = 0; k < _CTL_SIDECAR_MAX; k++) {
-                int r = row->sidecars[k] ? check_sidecar(row->sidecars[k], (enum ctl_sidecar)k,
-                                                         row->sidecar_md5[k], error)
-                                         : 0;
-
+                r = row->sidecars[k] ? check_sidecar(row->sidecars[k], (enum ctl_sidecar)k,
+                                                     row->sidecar_md5[k], error)
+                                     : 0;
                 if (r < 0)
                         return r;
         }
@@ -388,7 +422,9 @@ static int add_drive(struct plan *p, const char *path, bool format, bool prompt,
         };
         if (!d->path)
                 return no_memory(error);
-        r = ctl_drive_serial(path, &d->serial, error);
+        r = make_absolute(&d->path, error);
+        if (r == 0)
+                r = ctl_drive_serial(path, &d->serial, error);
         if (r == 0 && stat(path, &st) < 0)
                 r = bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
                                   "it cannot be opened: %s", bth_strerror(-errno));

@@ -299,6 +299,18 @@ static int format_drive(const struct run *run, const struct ctl_session_drive *d
         return r;
 }
 
+/* A record that fits the plan: the manifest takes as many hashes as a file has blocks. */
+static int take_done(void *userdata, size_t item, const uint8_t *hashes, size_t n_blocks)
+{
+        struct run *run = userdata;
+        const struct ctl_session *s = run->session;
+
+        if (n_blocks !=
+            ctl_item_blocks(s, &s->items.items[item]) + (s->content_md5 ? (size_t)1 : 0))
+                return -EBADMSG;
+        return ctl_copied_take(&run->copied, item, hashes, n_blocks);
+}
+
 static int open_volume(const struct run *run, struct open_drive *o, struct bth_error *error)
 {
         const struct med_journal_drive *known =
@@ -321,8 +333,7 @@ static int open_volume(const struct run *run, struct open_drive *o, struct bth_e
                 r = ctl_volume_open(fd, &credential, redo, &o->volume, error);
         if (r == 0)
                 r = ctl_done_open(done, run->session->items.n_items, o->volume->redo_replayed,
-                                  ctl_copied_take, (void *)(uintptr_t)&run->copied, &o->done,
-                                  error);
+                                  take_done, (void *)(uintptr_t)run, &o->done, error);
         return r < 0 ? r : ctl_overlay_forget(redo, error);
 }
 

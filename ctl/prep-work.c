@@ -29,7 +29,7 @@ static int damaged(struct bth_error *error, const char *path, uint64_t line)
         bth_error_at(error, path, line, BTH_ERROR_NO_OFFSET);
         (void)bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
                             "the session's own record is damaged here");
-        bth_error_advise(error, "abort the session and prepare the drive again");
+        bth_error_advise(error, "prepare the drives again, with a new journal");
         return -EBADMSG;
 }
 

@@ -273,10 +273,10 @@ class Import(unittest.TestCase):
         self.check(image)
         self.assertEqual(set(self.manifest(image)[0]), {"attic/calm"})
 
-    def stop_early(self, session, *arguments, wait_for="plan"):
+    def stop_early(self, session, *arguments, wait_for="plan", **more):
         """Kills the run as soon as the plan is stored (or the first file copied): nothing has its checkpoint."""
         p = subprocess.Popen([PREP, "import", "--journal", self.journal, "--session", session, "--quiet", *map(str, arguments)],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more)
         folder = self.folder / "job.jrn.d"
         end = time.monotonic() + 60
         while not list(folder.glob(f"{session}*.{wait_for}")) and p.poll() is None and time.monotonic() < end:
@@ -417,6 +417,24 @@ class Import(unittest.TestCase):
         self.start("times", "--resume")
         self.check(image)
         self.assertEqual(len(self.manifest(image)[0]), 3)
+
+    def test_resumed_elsewhere(self):
+        """Names that were relative where the session began; a record that does not fit the plan is refused."""
+        self.add("a", os.urandom(9_000))
+        metadata = self.folder / "m.xml"
+        metadata.write_text('<?xml version="1.0"?>\n<Metadata><Who>berth</Who></Metadata>\n')
+        image, _ = self.first_drive()
+        rows = dataset(self.folder, "source/,attic/,,,m.xml,")
+        self.stop_early("moved", "--dataset", rows, "--drive", "SERIAL01.img", "--format", "--silent", cwd=self.folder)
+        record = self.folder / "job.jrn.d" / "moved-0.done"
+        damaged = '{"item":0,"md5":""}\n{"ready":1}\n{"checkpoint":1}\n'
+        before = record.read_bytes() if record.exists() else b""
+        record.write_text(damaged)
+        self.assertIn("the session's own record is damaged", self.start("moved", "--resume", code=3).stderr)
+        record.write_bytes(before)
+        self.start("moved", "--resume")
+        self.check(image)
+        self.assertEqual(set(self.manifest(image)[0]), {"attic/a"})
 
     def test_another_key(self):
         """A drive that got another key since the journal first heard of it."""
