@@ -260,7 +260,8 @@ static size_t join_fetches(struct check *c)
 {
         size_t n = 0;
 
-        qsort(c->fetches, c->n_fetches, sizeof *c->fetches, by_volume_offset);
+        if (c->n_fetches > 0) /* the array may be NULL then */
+                qsort(c->fetches, c->n_fetches, sizeof *c->fetches, by_volume_offset);
         for (size_t i = 0; i < c->n_fetches; i++) {
                 const struct fetch *f = &c->fetches[i];
                 struct bth_read *last = n > 0 ? &c->reads[n - 1] : NULL;
