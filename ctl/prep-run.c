@@ -25,6 +25,7 @@
 
 #define POOL_QUEUE        128
 #define OVERLAY_MAX_BYTES ((size_t)48 << 20)
+#define LOCK_TRIES        100 /* each failed because another session ended just then */
 #define FAILED_SHOWN      20
 #define PORTAL_BYTES      MED_JOURNAL_PORTAL_BYTES
 
@@ -132,9 +133,9 @@ int ctl_import_lock(const struct ctl_import *im, int *ret_fd, struct bth_error *
         int r = lock_paths(im, &folder, &lock);
 
         if (r == 0)
-                do
-                        r = try_lock(folder, lock, ret_fd);
-                while (r == -EAGAIN);
+                r = -EAGAIN;
+        for (unsigned i = 0; r == -EAGAIN && i < LOCK_TRIES; i++)
+                r = try_lock(folder, lock, ret_fd);
         if (r == 0)
                 return 0;
         bth_error_at(error, im->journal, 0, BTH_ERROR_NO_OFFSET);
