@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -271,6 +272,27 @@ static int strip_url(struct plan *p, size_t i, struct bth_error *error)
         return 0;
 }
 
+/* Journal and SERIAL.xml hold keys: a folder that they lie in would take them to the account. */
+static int check_journal_outside(const struct plan *p, const struct ctl_source_row *row,
+                                 struct bth_error *error)
+{
+        _cleanup_free_ char *copy = strdup(p->im->journal);
+        _cleanup_free_ char *folder = copy ? realpath(dirname(copy), NULL) : NULL;
+        _cleanup_free_ char *source = realpath(row->base_path, NULL);
+        const size_t n = source ? strlen(source) : 0;
+
+        if (!folder || n == 0 || !bth_ends_with(row->base_path, "/") ||
+            strncmp(folder, source, n) != 0 || (n > 1 && folder[n] != '/' && folder[n] != '\0'))
+                return 0;
+        bth_error_at(error, p->im->journal, 0, BTH_ERROR_NO_OFFSET);
+        (void)bth_error_set(
+                error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                "the journal lies in '%s', which is copied: the drives' keys would be uploaded",
+                row->base_path);
+        bth_error_advise(error, "keep the journal in a folder of its own");
+        return -EINVAL;
+}
+
 static int take_rows(struct plan *p, struct bth_error *error)
 {
         int r = load_dataset(p, error);
@@ -286,6 +308,8 @@ static int take_rows(struct plan *p, struct bth_error *error)
                 r = strip_url(p, i, error);
                 if (r == 0)
                         r = take_row(p, i, error);
+                if (r == 0 && !p->im->skip_write)
+                        r = check_journal_outside(p, &p->sources[i], error);
         }
         return r;
 }

@@ -215,6 +215,17 @@ class Import(unittest.TestCase):
         self.refused("letter", "--dataset", dataset(self.folder, f"{a},attic/a,,,,"), "--driveset",
                      driveset(self.folder, pathlib.Path("K")), code=3, says="no drive letters")
 
+    def test_journal_in_the_source(self):
+        """Its keys would be uploaded with the files."""
+        self.add("a", "x")
+        _, drives = self.first_drive()
+        self.journal = self.source / "deeper" / "job.jrn"
+        self.journal.parent.mkdir()
+        done = prep("import", "--journal", self.journal, "--session", "inside", *drives, *self.one_folder())
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("keys would be uploaded", done.stderr)
+        self.assertFalse(self.journal.exists())
+
     def test_asks_before_formatting(self):
         self.add("a", "x")
         image, _ = self.first_drive()
