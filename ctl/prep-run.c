@@ -58,12 +58,22 @@ char *ctl_import_file(const struct ctl_import *im, size_t drive, const char *suf
         return n < 0 ? NULL : path;
 }
 
+/* What is left of a journal that was killed (or lost its power) before its first record was whole.
+ * The next append makes a journal of it. */
+static bool is_stump(const char *path)
+{
+        static const char begin[] = "[BeginUpdateRecord]";
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+
+        return bth_read_file(path, sizeof begin - 2, &text, &n) == 0 && memcmp(text, begin, n) == 0;
+}
+
 int ctl_import_journal(const struct ctl_import *im, struct med_journal **ret_journal,
                        struct bth_error *error)
 {
-
         *ret_journal = NULL;
-        if (access(im->journal, F_OK) < 0 && errno == ENOENT)
+        if ((access(im->journal, F_OK) < 0 && errno == ENOENT) || is_stump(im->journal))
                 return 0;
         /* What is not ready yet is no news here. */
         return med_journal_load(im->journal, NULL, ret_journal, error);

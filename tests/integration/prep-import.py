@@ -215,6 +215,20 @@ class Import(unittest.TestCase):
         self.refused("letter", "--dataset", dataset(self.folder, f"{a},attic/a,,,,"), "--driveset",
                      driveset(self.folder, pathlib.Path("K")), code=3, says="no drive letters")
 
+    def test_stump_of_a_journal(self):
+        """Killed while the journal was made: it is empty, or its first word is not whole."""
+        self.add("a", "x")
+        for number, stump in enumerate(("", "[BeginUpd")):
+            image, drives = self.first_drive(f"STUMP{number}")
+            self.journal = self.folder / f"stump{number}.jrn"
+            self.journal.write_text(stump)
+            self.start("first", *drives, *self.one_folder())
+            self.check(image)
+        self.journal = self.folder / "other.jrn"
+        self.journal.write_text("dear diary")
+        image, drives = self.first_drive("STUMP2")
+        self.refused("first", *drives, *self.one_folder(), code=3, says="begins neither")
+
     def test_journal_in_the_source(self):
         """Its keys would be uploaded with the files."""
         self.add("a", "x")
@@ -495,6 +509,13 @@ class Import(unittest.TestCase):
             p.communicate()
             return False
 
+    def is_completed(self, session):
+        if not self.journal.exists():
+            return False
+        done = prep("list", self.journal, "--json")
+        sessions = json.loads(done.stdout)["sessions"] if done.returncode in (0, 1) else []
+        return {"session": session, "state": "Completed"} in [{k: s[k] for k in ("session", "state")} for s in sessions]
+
     def test_kill(self):
         dice = random.Random(SEED)
         expected = {}
@@ -512,6 +533,8 @@ class Import(unittest.TestCase):
             whole = time.monotonic() - began if number == 1 else 0.9
             kills, over = 0, False
             while not over:
+                if self.is_completed("kill"):  # killed between its last record and its end
+                    break
                 unfinished = (self.folder / "job.jrn.d").exists() and any((self.folder / "job.jrn.d").glob("kill.plan"))
                 arguments = ("--resume",) if unfinished else (*drives, *self.one_folder())
                 # The first run is whole: its time is the measure of the others.

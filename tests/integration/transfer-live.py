@@ -222,6 +222,8 @@ def another_station(program) -> None:
         whole = sum(length_of(i) for i in range(count))
         assert sent[0] < whole * 3 / 4 and sent[1] == 0, (sent, whole)
         # Without knowing that it was begun elsewhere, dispositions hold: the test could fail.
+        # (What was put a moment ago could be ours by a clock that is off.)
+        time.sleep(7)
         with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
             assert Worker(program, server.port, server, folder).run(4)[0] == 0
         names = server.client(READ_ALL).keys()
