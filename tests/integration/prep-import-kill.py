@@ -21,7 +21,7 @@ from importing import drive, key_file, manifest_blobs, plain_volume, prep
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 PRELOAD = sys.argv.pop(1)
-POINTS = 12
+POINTS = 9
 SEED = int(os.environ.get("BERTH_SEED", random.randrange(1 << 30)))
 
 
@@ -101,7 +101,7 @@ class Kill(unittest.TestCase):
             return range(1, n + 1)
         first = self.dice.uniform(0, n / POINTS)
         # The last calls are the ones that say that all is done.
-        return sorted({int(first + i * n / POINTS) + 1 for i in range(POINTS - 6)} | set(range(n - 5, n + 1)))
+        return sorted({int(first + i * n / POINTS) + 1 for i in range(POINTS - 4)} | set(range(n - 3, n + 1)))
 
     def kill(self, point, *run):
         done = self.start(*run, kill_at=point)
