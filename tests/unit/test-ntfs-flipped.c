@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/exit.h"
+#include "base/io.h"
 #include "media/ntfs_scan.h"
 #include "tests/lib/ntfs-image.h"
 
@@ -123,6 +124,26 @@ static int status_of(uint64_t seed)
         return status;
 }
 
+/* The volume that ended a process stays, for whoever looks into it: mkntfs never makes the same one
+ * twice, so the seed alone would not do. The flips are made in a child, so ours stays whole. */
+static void keep(uint64_t seed)
+{
+        char path[64];
+        int status = 0;
+        pid_t pid;
+
+        (void)snprintf(path, sizeof path, "/var/tmp/berth-ntfs-%016jx.img", (uintmax_t)seed);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                flip(seed);
+                _exit(bth_write_file_atomic(path, image.bytes, image.n_bytes, 0600) < 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        print_message("the damaged volume is kept as %s\n",
+                      status == 0 ? path : "nothing: no room");
+}
+
 static void test_flipped(void **state _unused_)
 {
         unsigned ended = 0;
@@ -135,6 +156,7 @@ static void test_flipped(void **state _unused_)
 
                 if (status == 0)
                         continue;
+                keep(seed * 0x9e3779b97f4a7c15u);
                 if (!shared->in_library)
                         fail_msg("our code ended with status %#x by seed %ju", (unsigned)status,
                                  (uintmax_t)seed);
