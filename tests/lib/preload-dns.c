@@ -1,19 +1,68 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Preloaded: while the file that BERTH_NAMES_GONE names exists, no name can be resolved. */
+/* Preloaded: what a program finds when it looks up names.
+ *
+ * While the file that BERTH_NAMES_GONE names exists, no name can be resolved. BERTH_NAMES_PORT is
+ * the port of 127.0.0.1 where a name server of the test listens: the C library's own resolver asks
+ * that one instead of the machine's, after it has read what it always reads. A file of those that
+ * is there and may not be opened is told, since the library would go on without it. */
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <resolv.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef int (*resolve_fn)(const char *node, const char *service, const struct addrinfo *hints,
                           struct addrinfo **ret);
 
+static void check_files(void)
+{
+        static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+                                             "/etc/host.conf", "/etc/gai.conf" };
+
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+                int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+
+                if (fd < 0 && errno != ENOENT)
+                        fprintf(stderr, "%s: %s\n", files[i], strerror(errno));
+                if (fd >= 0)
+                        close(fd);
+        }
+}
+
+/* The resolver's state is the thread's; once it was changed, the library takes it as it is. */
+static void ask(unsigned port)
+{
+        if (res_init() != 0) {
+                fprintf(stderr, "the resolver cannot begin: %s\n", strerror(errno));
+                return;
+        }
+        _res.nscount = 1;
+        _res.retrans = 1;
+        _res.nsaddr_list[0] = (struct sockaddr_in){
+                .sin_family = AF_INET,
+                .sin_port = htons((uint16_t)port),
+                .sin_addr = { htonl(INADDR_LOOPBACK) },
+        };
+}
+
 __attribute__((visibility("default"))) int getaddrinfo(const char *node, const char *service,
                                                        const struct addrinfo *hints,
                                                        struct addrinfo **ret)
 {
-        const char *gone = getenv("BERTH_NAMES_GONE");
+        const char *gone = getenv("BERTH_NAMES_GONE"), *port = getenv("BERTH_NAMES_PORT");
         resolve_fn real = (resolve_fn)dlsym(RTLD_NEXT, "getaddrinfo");
+        unsigned n;
 
-        return gone && access(gone, F_OK) == 0 ? EAI_AGAIN : real(node, service, hints, ret);
+        if (gone && access(gone, F_OK) == 0)
+                return EAI_AGAIN;
+        if (port && sscanf(port, "%u", &n) == 1) {
+                check_files();
+                ask(n);
+        }
+        return real(node, service, hints, ret);
 }

@@ -10,6 +10,10 @@
  *     many:COUNT        \bulk\III\fI for I from 0: "file I\n", 20 times; every eighth 400 times
  *     large:NAME:BYTES  made without writing its clusters: what they hold is noise
  *     sized:COUNT:BYTES \BYTES\III\fI for I from 0: noise as well, or zeros where they are small
+ *     packed:PATH       copied into \packed by ntfs-3g over FUSE, compressed by NTFS; ends with 77
+ *                       where that cannot be mounted
+ *     over:PATH         the first 8 KiB of PATH take the place of the volume's own, so that what is
+ *                       encrypted is not NTFS
  *
  * Leaves OUT, and beside it OUT.plain (the file system before encryption), OUT.extents (what of it
  * is used), OUT.recovery, OUT.bek, OUT.external (base64) and OUT.password. */
@@ -18,7 +22,10 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/str.h"
@@ -50,23 +57,89 @@ static void write_beside(const char *out, const char *suffix, const void *data, 
                 die(path, r, NULL);
 }
 
-/* ntfscp of the library's own tools puts the files in. */
-static void copy_in(const char *plain, const char *file)
+static int run(const char *const *argv)
 {
-        const char *slash = strrchr(file, '/');
-        char *const argv[] = { (char *)"ntfscp",
-                               (char *)"-q",
-                               (char *)"-f",
-                               (char *)(uintptr_t)plain,
-                               (char *)(uintptr_t)file,
-                               (char *)(uintptr_t)(slash ? slash + 1 : file),
-                               NULL };
         int status;
         pid_t pid;
 
-        if (posix_spawnp(&pid, "ntfscp", NULL, NULL, argv, environ) != 0 ||
+        if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0 ||
             waitpid(pid, &status, 0) < 0 || status != 0)
+                return -EIO;
+        return 0;
+}
+
+#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
+
+static const char *base_name(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
+}
+
+/* ntfscp of the library's own tools puts the files in. */
+static void copy_in(const char *plain, const char *file)
+{
+        if (RUN("ntfscp", "-q", "-f", plain, file, base_name(file)) < 0)
                 die("ntfscp", -EIO, NULL);
+}
+
+/* Those that are to be compressed, through a folder whose new files are. */
+static void pack_in(const char *plain, char *const *arguments, int n)
+{
+        static const unsigned char compressed[4] = { 0, 0, 0x08, 0 }; /* big-endian */
+        char mount[] = "/tmp/make-volume-XXXXXX", folder[64];
+        int r = 0;
+
+        if (!mkdtemp(mount))
+                die(mount, -errno, NULL);
+        if (RUN("ntfs-3g", "-o", "compression", plain, mount) < 0) {
+                (void)rmdir(mount);
+                printf("SKIP: cannot run here: ntfs-3g over FUSE\n");
+                exit(77);
+        }
+        snprintf(folder, sizeof folder, "%s/packed", mount);
+        if (mkdir(folder, 0700) < 0 ||
+            setxattr(folder, "system.ntfs_attrib_be", compressed, sizeof compressed, 0) < 0)
+                r = -errno;
+        for (int i = 0; i < n && r == 0; i++)
+                if (bth_starts_with(arguments[i], "packed:"))
+                        r = RUN("cp", arguments[i] + 7, folder);
+        /* The mount point goes before the process that writes the image. */
+        if (RUN("umount", mount) < 0)
+                r = -EIO;
+        (void)rmdir(mount);
+        if (r < 0)
+                die("compressing", r, NULL);
+}
+
+static bool wants(const char *what, char *const *arguments, int n)
+{
+        for (int i = 0; i < n; i++)
+                if (bth_starts_with(arguments[i], what))
+                        return true;
+        return false;
+}
+
+#define OVER_BYTES 8192u
+
+static void write_over(int plain_fd, char *const *arguments, int n)
+{
+        char data[OVER_BYTES];
+
+        for (int i = 0; i < n; i++) {
+                int fd, r;
+
+                if (!bth_starts_with(arguments[i], "over:"))
+                        continue;
+                fd = open(arguments[i] + 5, O_RDONLY | O_CLOEXEC);
+                r = fd < 0 ? -errno : bth_pread_full(fd, data, sizeof data, 0);
+                if (r == 0)
+                        r = bth_pwrite_full(plain_fd, data, sizeof data, 0);
+                if (r < 0)
+                        die(arguments[i], r, NULL);
+                close(fd);
+        }
 }
 
 /* The path on the volume of an argument FILE=\PATH, or NULL. */
@@ -218,6 +291,12 @@ static bool is_made(const char *argument)
                bth_starts_with(argument, "sized:");
 }
 
+/* Not by the writer: by another program, or later. */
+static bool is_elsewhere(const char *argument)
+{
+        return bth_starts_with(argument, "packed:") || bth_starts_with(argument, "over:");
+}
+
 static void make_files(struct med_ntfs_writer *w, struct bth_sink *sink, const char *argument)
 {
         uint64_t count;
@@ -349,12 +428,15 @@ int main(int argc, char **argv)
         if (r < 0)
                 die("formatting", r, &e);
         for (int i = 6; i < argc; i++)
-                if (!path_of(argv[i]) && !is_made(argv[i]))
+                if (!path_of(argv[i]) && !is_made(argv[i]) && !is_elsewhere(argv[i]))
                         copy_in(plain, argv[i]);
+        if (wants("packed:", argv + 6, argc - 6))
+                pack_in(plain, argv + 6, argc - 6);
         add_files(plain_fd, argv + 6, argc - 6);
         r = med_ntfs_used_extents(plain_fd, regions, MED_NTFS_REGIONS, &extents, &n, &e);
         if (r < 0)
                 die("extents", r, &e);
+        write_over(plain_fd, argv + 6, argc - 6);
 
         if (bth_sink_new_fd(fd, false, &device) < 0 ||
             bth_source_new_fd(fd, false, &readback) < 0 ||
