@@ -128,6 +128,10 @@ WORDS(disposition_status);
         {                                                                       \
                 t, SECRET, need, AT(path), 1, BTH_ORDER_SECRET_MAX, NULL, #path \
         }
+#define SHORT_OF(t, path, need, most)                         \
+        {                                                     \
+                t, TEXT, need, AT(path), 1, most, NULL, #path \
+        }
 #define NUMBER_OF(t, path, least, most)                              \
         {                                                            \
                 t, NUMBER, false, AT(path), least, most, NULL, #path \
@@ -253,6 +257,32 @@ static const struct field result_fields[] = {
         NUMBER_OF(13, result.failed, 0, ANY),     NUMBER_OF(14, result.bytes, 0, ANY),
         NUMBER_OF(15, result.sent_bytes, 0, ANY), TEXT_OF(16, result.error_log, false),
         TEXT_OF(17, result.verbose_log, false),   TEXT_OF(18, result.manifest, false),
+        NUMBER_OF(19, result.line, 0, ANY),
+};
+
+static const struct field journal_fields[] = {
+        SHORT_OF(1, journal.name, true, BTH_JOURNAL_PATH_MAX),
+        NUMBER_OF(2, journal.index, 0, BTH_JOURNALS_MAX - 1),
+        NUMBER_OF(3, journal.count, 1, BTH_JOURNALS_MAX),
+};
+
+static const struct field journal_drive_fields[] = {
+        NUMBER_OF(1, journal_drive.journal, 0, BTH_JOURNALS_MAX - 1),
+        NUMBER_OF(2, journal_drive.line, 0, ANY),
+        SHORT_OF(3, journal_drive.serial, true, BTH_JOURNAL_SERIAL_MAX),
+        SHORT_OF(4, journal_drive.manifest_file, false, BTH_JOURNAL_PATH_MAX),
+        SHORT_OF(5, journal_drive.manifest_hash, false, BTH_JOURNAL_HASH_MAX),
+        SHORT_OF(6, journal_drive.header_hash, false, BTH_JOURNAL_HASH_MAX),
+        { 7, SECRET, false, AT(journal_drive.bitlocker_key), 1, BTH_JOURNAL_KEY_MAX, NULL,
+          "journal_drive.bitlocker_key" },
+};
+
+static const struct field journal_read_fields[] = {
+        NUMBER_OF(1, journal_read.journal, 0, BTH_JOURNALS_MAX - 1),
+        NUMBER_OF(2, journal_read.drives, 0, BTH_JOURNAL_DRIVES_MAX),
+        SHORT_OF(3, journal_read.vocabulary, false, BTH_JOURNAL_HASH_MAX),
+        FLAG_OF(4, journal_read.is_xml),
+        FLAG_OF(5, journal_read.cut_off),
 };
 
 struct table {
@@ -294,6 +324,15 @@ static bool table_of(enum bth_message_type type, struct table *ret)
                 return true;
         case BTH_MESSAGE_RESULT:
                 *ret = TABLE(result_fields);
+                return true;
+        case BTH_MESSAGE_JOURNAL:
+                *ret = TABLE(journal_fields);
+                return true;
+        case BTH_MESSAGE_JOURNAL_DRIVE:
+                *ret = TABLE(journal_drive_fields);
+                return true;
+        case BTH_MESSAGE_JOURNAL_READ:
+                *ret = TABLE(journal_read_fields);
                 return true;
         default:
                 return false;
@@ -351,6 +390,8 @@ int bth_message_to_frame(const struct bth_message *m, struct bth_frame **ret_fra
                 r = bth_frame_add_fd(f, m->order.drive_fd);
         if (r == 0 && m->type == BTH_MESSAGE_ORDER)
                 r = bth_frame_add_fd(f, m->order.state_fd);
+        if (r == 0 && m->type == BTH_MESSAGE_JOURNAL)
+                r = bth_frame_add_fd(f, m->journal.fd);
         if (r == 0)
                 *ret_frame = take_ptr(f);
         return r;
@@ -422,15 +463,22 @@ static int refuse(struct bth_error *error, const struct field *field, int r)
                              r == -ERANGE ? "out of bounds" : "malformed");
 }
 
-static int take_descriptors(struct bth_frame *f, struct bth_order *o, struct bth_error *error)
+static int take_descriptors(struct bth_frame *f, struct bth_message *m, struct bth_error *error)
 {
-        int r = bth_frame_take_fd(f, 0, &o->drive_fd);
+        int r = 0;
 
+        if (m->type == BTH_MESSAGE_ORDER) {
+                r = bth_frame_take_fd(f, 0, &m->order.drive_fd);
+                if (r == 0)
+                        r = bth_frame_take_fd(f, 1, &m->order.state_fd);
+        } else if (m->type == BTH_MESSAGE_JOURNAL)
+                r = bth_frame_take_fd(f, 0, &m->journal.fd);
         if (r == 0)
-                r = bth_frame_take_fd(f, 1, &o->state_fd);
-        return r < 0 ? bth_error_set(error, -EBADMSG, BTH_REASON_VALUE_MISSING,
-                                     "the order came without the drive or without its folder")
-                     : 0;
+                return 0;
+        return bth_error_set(error, -EBADMSG, BTH_REASON_VALUE_MISSING,
+                             m->type == BTH_MESSAGE_ORDER
+                                     ? "the order came without the drive or without its folder"
+                                     : "the journal came without its bytes");
 }
 
 int bth_message_from_frame(struct bth_frame *f, struct bth_message *ret_message,
@@ -439,6 +487,7 @@ int bth_message_from_frame(struct bth_frame *f, struct bth_message *ret_message,
         _cleanup_message_ struct bth_message m = { .type = (enum bth_message_type)bth_frame_type(
                                                            f) };
         struct table t;
+        int r;
 
         if (!table_of(m.type, &t)) {
                 m.type = BTH_MESSAGE_STOP;
@@ -447,18 +496,16 @@ int bth_message_from_frame(struct bth_frame *f, struct bth_message *ret_message,
         }
         if (m.type == BTH_MESSAGE_ORDER)
                 m.order.drive_fd = m.order.state_fd = BTH_FD_NONE;
+        else if (m.type == BTH_MESSAGE_JOURNAL)
+                m.journal.fd = BTH_FD_NONE;
         for (size_t i = 0; i < t.n; i++) {
-                int r = get_field(f, &t.fields[i], (uint8_t *)&m + t.fields[i].offset);
-
+                r = get_field(f, &t.fields[i], (uint8_t *)&m + t.fields[i].offset);
                 if (r < 0 && (r != -ENOENT || t.fields[i].required))
                         return refuse(error, &t.fields[i], r);
         }
-        if (m.type == BTH_MESSAGE_ORDER) {
-                int r = take_descriptors(f, &m.order, error);
-
-                if (r < 0)
-                        return r;
-        }
+        r = take_descriptors(f, &m, error);
+        if (r < 0)
+                return r;
         *ret_message = m;
         m.type = BTH_MESSAGE_STOP;
         return 0;
@@ -482,6 +529,7 @@ void bth_message_clear(struct bth_message *m)
         if (m->type == BTH_MESSAGE_ORDER) {
                 m->order.drive_fd = bth_close(m->order.drive_fd);
                 m->order.state_fd = bth_close(m->order.state_fd);
-        }
+        } else if (m->type == BTH_MESSAGE_JOURNAL)
+                m->journal.fd = bth_close(m->journal.fd);
         m->type = BTH_MESSAGE_STOP;
 }

@@ -4,6 +4,9 @@
  *     station ── ORDER (with the drive and a folder), CREDENTIAL, BANDWIDTH, STOP ──> worker
  *     station <── SANDBOX, ACTIVITY, PROGRESS, NOTE, OUTCOME …, RESULT ── worker
  *
+ *     station ── JOURNAL (with its bytes) …, in place of an order ──> worker
+ *     station <── SANDBOX, NOTE …, JOURNAL_DRIVE …, JOURNAL_READ …, RESULT ── worker
+ *
  * One table per message names its fields: tag, kind, bounds. What does not fit its table is refused
  * whole, with the field's name. Unknown tags are skipped, so fields can be added without a new
  * version. Neither side sees the other's types: daemon/ and uploader/ both stand above base/. Any
@@ -18,18 +21,28 @@
 #define BTH_ORDER_TEXT_MAX   131072u /* bytes of a text; a path in a manifest may have 65536 */
 #define BTH_ORDER_SECRET_MAX 65536u  /* bytes of a key or credential */
 
+#define BTH_JOURNALS_MAX       32u  /* that one worker reads */
+#define BTH_JOURNAL_DRIVES_MAX 256u /* that all of them name */
+#define BTH_JOURNAL_SERIAL_MAX 255u /* bytes of each, as of those below */
+#define BTH_JOURNAL_PATH_MAX   4096u
+#define BTH_JOURNAL_HASH_MAX   256u
+#define BTH_JOURNAL_KEY_MAX    1024u
+
 enum bth_message_type {
         BTH_MESSAGE_ORDER = 1, /* once, first; descriptors: the drive, the folder for state */
         BTH_MESSAGE_CREDENTIAL,
         BTH_MESSAGE_BANDWIDTH,
         BTH_MESSAGE_STOP,
+        BTH_MESSAGE_JOURNAL, /* one after the other, first; descriptor: its bytes, sealed */
 
         BTH_MESSAGE_SANDBOX = 16, /* once, before a byte of the drive is read */
         BTH_MESSAGE_ACTIVITY,
         BTH_MESSAGE_PROGRESS, /* once a second */
         BTH_MESSAGE_NOTE,
-        BTH_MESSAGE_OUTCOME, /* once a blob */
-        BTH_MESSAGE_RESULT,  /* once, last */
+        BTH_MESSAGE_OUTCOME,       /* once a blob */
+        BTH_MESSAGE_RESULT,        /* once, last */
+        BTH_MESSAGE_JOURNAL_DRIVE, /* once for each drive that a journal names */
+        BTH_MESSAGE_JOURNAL_READ,  /* once a journal, in their order, after its drives */
 };
 
 /* What the worker does, for people: X(identifier, name, sentence). */
@@ -128,6 +141,13 @@ struct bth_new_bandwidth {
         uint64_t bytes_per_sec; /* 0: no cap */
 };
 
+/* A file that a customer wrote: only the worker looks into it. */
+struct bth_journal {
+        int fd;                /* of a regular file or memfd that nobody writes to any more */
+        char *name;            /* for people */
+        uint64_t index, count; /* this one, from 0; of all */
+};
+
 struct bth_sandbox_report {
         bool no_new_privileges, no_dumps, system_calls, files, connections, limits, uring;
         uint64_t landlock_abi; /* 0: the kernel has none */
@@ -175,6 +195,23 @@ struct bth_result_report {
         uint64_t blobs, completed, created, renamed, skipped, overwritten, failed;
         uint64_t bytes, sent_bytes;
         char *error_log, *verbose_log, *manifest; /* "container/name" of what was uploaded */
+        uint64_t line;                            /* of `object`, a journal; 0: none */
+};
+
+struct bth_journal_drive {
+        uint64_t journal; /* its index */
+        uint64_t line;    /* where the drive's record begins; 0: not known */
+        char *serial;     /* blanks removed */
+        char *manifest_file, *manifest_hash, *header_hash;
+        struct bth_secret *bitlocker_key;
+};
+
+struct bth_journal_read {
+        uint64_t journal;
+        uint64_t drives;
+        char *vocabulary; /* "2013-02-01" */
+        bool is_xml;      /* the form of one drive */
+        bool cut_off;     /* the last record was not ended */
 };
 
 struct bth_message {
@@ -189,6 +226,9 @@ struct bth_message {
                 struct bth_note_report note;
                 struct bth_outcome_report outcome;
                 struct bth_result_report result;
+                struct bth_journal journal;
+                struct bth_journal_drive journal_drive;
+                struct bth_journal_read journal_read;
         };
 };
 

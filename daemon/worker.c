@@ -221,9 +221,8 @@ static int listen_to(struct dmn_worker *w, sd_event *loop)
 }
 
 static int start(struct dmn_worker *w, sd_event *loop, const char *program,
-                 const struct bth_order *order, struct bth_error *error)
+                 const struct bth_message *messages, size_t n, struct bth_error *error)
 {
-        const struct bth_message m = { .type = BTH_MESSAGE_ORDER, .order = *order };
         _cleanup_close_ int theirs = BTH_FD_NONE;
         int ends[2], r;
 
@@ -235,7 +234,8 @@ static int start(struct dmn_worker *w, sd_event *loop, const char *program,
         r = spawn(w, program, theirs, error);
         if (r < 0)
                 return r;
-        r = send_message(w->socket_fd, &m);
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = send_message(w->socket_fd, &messages[i]);
         if (r == 0)
                 r = listen_to(w, loop);
         return r < 0 ? bth_error_set(error, r, BTH_REASON_INTERNAL,
@@ -247,6 +247,15 @@ int dmn_worker_start(sd_event *loop, const char *program, const struct bth_order
                      const struct dmn_worker_events *events, void *userdata,
                      struct dmn_worker **ret_worker, struct bth_error *error)
 {
+        const struct bth_message m = { .type = BTH_MESSAGE_ORDER, .order = *order };
+
+        return dmn_worker_start_with(loop, program, &m, 1, events, userdata, ret_worker, error);
+}
+
+int dmn_worker_start_with(sd_event *loop, const char *program, const struct bth_message *messages,
+                          size_t n, const struct dmn_worker_events *events, void *userdata,
+                          struct dmn_worker **ret_worker, struct bth_error *error)
+{
         _cleanup_(dmn_worker_freep) struct dmn_worker *w = calloc(1, sizeof *w);
         int r;
 
@@ -257,7 +266,7 @@ int dmn_worker_start(sd_event *loop, const char *program, const struct bth_order
         w->broken = BTH_ERROR_INIT;
         w->events = *events;
         w->userdata = userdata;
-        r = start(w, loop, program, order, error);
+        r = start(w, loop, program, messages, n, error);
         if (r < 0)
                 return r;
         *ret_worker = take_ptr(w);

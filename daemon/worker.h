@@ -38,6 +38,11 @@ int dmn_worker_start(sd_event *loop, const char *program, const struct bth_order
                      const struct dmn_worker_events *events, void *userdata,
                      struct dmn_worker **ret_worker, struct bth_error *error) _must_check_;
 
+/* The same with other first messages than one order: those of journals. Returns as above. */
+int dmn_worker_start_with(sd_event *loop, const char *program, const struct bth_message *messages,
+                          size_t n, const struct dmn_worker_events *events, void *userdata,
+                          struct dmn_worker **ret_worker, struct bth_error *error) _must_check_;
+
 /* Asks it to stop at once; on_end follows. May be called again. */
 void dmn_worker_stop(struct dmn_worker *w);
 

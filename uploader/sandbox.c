@@ -191,8 +191,8 @@ int upl_sandbox_enter(const struct upl_sandbox_options *options,
         if (r < 0)
                 return r;
         /* Requests in a ring pass by seccomp, but not by Landlock. */
-        level.uring = options->uring && level.files && level.connections;
-        r = upl_sandbox_system_calls(level.uring);
+        level.uring = options->uring && !options->only_compute && level.files && level.connections;
+        r = upl_sandbox_system_calls(level.uring, options->only_compute);
         if (r < 0 && r != -EOPNOTSUPP)
                 return bth_error_set(error, r, BTH_REASON_INTERNAL,
                                      "the list of system calls cannot be loaded: %s",

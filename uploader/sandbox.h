@@ -22,7 +22,8 @@ struct upl_sandbox_options {
         size_t n_ports;
         uint64_t data_bytes;  /* of memory that can be written to; 0: no limit */
         uint64_t cpu_seconds; /* the kernel kills the process beyond; 0: no limit */
-        bool uring; /* io_uring may be used; only where files and connections are limited */
+        bool uring;        /* io_uring may be used; only where files and connections are limited */
+        bool only_compute; /* the short list of system calls: memory, and what is open already */
 };
 
 struct upl_sandbox_level {
@@ -41,4 +42,4 @@ int upl_sandbox_enter(const struct upl_sandbox_options *options,
 char *upl_sandbox_to_string(const struct upl_sandbox_level *level, char *text, size_t size_bytes);
 
 /* The list of system calls alone; internal to sandbox*.c. Returns 0, -errno of libseccomp. */
-int upl_sandbox_system_calls(bool uring) _must_check_;
+int upl_sandbox_system_calls(bool uring, bool only_compute) _must_check_;

@@ -10,6 +10,7 @@
 #include "uploader/drive.h"
 #include "uploader/engine.h"
 #include "uploader/limit.h"
+#include "uploader/sandbox.h"
 #include "uploader/worker-link.h"
 #include "uploader/worker-list.h"
 #include "uploader/worker-log.h"
@@ -85,11 +86,18 @@ void upl_worker_manifest_options(const struct upl_worker *w, const struct med_fi
  * upl_sandbox_enter().
  */
 int upl_worker_sandbox(struct upl_worker *w) _must_check_;
+void upl_worker_sandbox_report(struct upl_link *link, const struct upl_sandbox_level *level);
 
 /* Starts and ends the thread that listens. Returns 0, -errno of eventfd(2), signalfd(2) and
  * pthread_create(3). */
 int upl_worker_listen(struct upl_worker *w) _must_check_;
 void upl_worker_listen_end(struct upl_worker *w);
+
+/* Reads the journals that come over `reader` in place of an order, of which `first` is the frame of
+ * the first, and reports their drives and the result. Returns 0 when a result was sent; -EBADMSG
+ * for messages that are not in order; -EPIPE; -errno. Blocks. */
+int upl_worker_journals(struct bth_frame_reader *reader, struct upl_link *link,
+                        struct bth_frame *first, struct bth_error *error) _must_check_;
 
 /* Transfers every blob of the list and logs each. Returns 0; -ECANCELED stopped; -ENODEV the drive
  * is gone; -ENETDOWN the service cannot be reached; -ENOMEM and errors of state and logs. Blocks.

@@ -118,7 +118,7 @@ static uint64_t cpu_seconds(const struct bth_order *o)
         return CPU_BASE_SEC + (bytes > 0 ? (uint64_t)bytes >> 30 : 0) * CPU_SEC_PER_GIB;
 }
 
-static void report(struct upl_worker *w, const struct upl_sandbox_level *level)
+void upl_worker_sandbox_report(struct upl_link *link, const struct upl_sandbox_level *level)
 {
         char text[256];
         const struct bth_message m = {
@@ -134,7 +134,7 @@ static void report(struct upl_worker *w, const struct upl_sandbox_level *level)
                              .sentence = upl_sandbox_to_string(level, text, sizeof text) },
         };
 
-        upl_link_send(w->link, &m);
+        upl_link_send(link, &m);
 }
 
 int upl_worker_sandbox(struct upl_worker *w)
@@ -161,6 +161,6 @@ int upl_worker_sandbox(struct upl_worker *w)
         if (r < 0)
                 return r;
         w->order.no_uring = !level.uring;
-        report(w, &level);
+        upl_worker_sandbox_report(w->link, &level);
         return 0;
 }

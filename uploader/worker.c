@@ -592,15 +592,12 @@ static enum bth_run_end run(struct upl_worker *w)
         return end;
 }
 
-static int receive_order(struct upl_worker *w)
+static int take_order(struct upl_worker *w, struct bth_frame *f)
 {
-        _cleanup_(bth_frame_freep) struct bth_frame *f = NULL;
         struct bth_message m;
-        int r = bth_frame_read(w->reader, &f);
+        int r;
 
-        if (r < 0)
-                return r;
-        if (r == 0 || bth_frame_type(f) != BTH_MESSAGE_ORDER)
+        if (bth_frame_type(f) != BTH_MESSAGE_ORDER)
                 return bth_error_set(&w->error, -EBADMSG, BTH_REASON_VALUE_INVALID,
                                      "the first message is no order");
         r = bth_message_from_frame(f, &m, &w->error);
@@ -680,6 +677,39 @@ static void clear(struct upl_worker *w)
         bth_message_clear(&order);
 }
 
+/* The drive's order: everything up to its result. */
+static int do_order(struct upl_worker *w, struct bth_frame *first)
+{
+        enum bth_run_end end = BTH_RUN_END_FAILED;
+        struct bth_message result;
+        int r = take_order(w, first);
+
+        if (r < 0)
+                return r;
+        if (begin(w) == 0) {
+                end = run(w);
+                upl_worker_listen_end(w);
+        }
+        upl_worker_result(w, end, &result);
+        r = upl_link_finish(w->link, &result);
+        return r < 0 ? r : 0;
+}
+
+static int do_what_comes(struct upl_worker *w)
+{
+        _cleanup_(bth_frame_freep) struct bth_frame *first = NULL;
+        int r = bth_frame_read(w->reader, &first);
+
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return bth_error_set(&w->error, -EBADMSG, BTH_REASON_VALUE_INVALID,
+                                     "the socket does not wait for messages");
+        return bth_frame_type(first) == BTH_MESSAGE_JOURNAL
+                       ? upl_worker_journals(w->reader, w->link, first, &w->error)
+                       : do_order(w, first);
+}
+
 int upl_worker_main(int socket_fd)
 {
         struct upl_worker w = {
@@ -694,8 +724,6 @@ int upl_worker_main(int socket_fd)
                 .order = { .drive_fd = BTH_FD_NONE, .state_fd = BTH_FD_NONE },
                 .error = BTH_ERROR_INIT,
         };
-        enum bth_run_end end = BTH_RUN_END_FAILED;
-        struct bth_message result;
         int r = prepare_process();
 
         if (r == 0)
@@ -703,18 +731,9 @@ int upl_worker_main(int socket_fd)
         if (r == 0)
                 r = upl_link_new(socket_fd, &w.link);
         if (r == 0)
-                r = receive_order(&w);
-        if (r < 0) {
+                r = do_what_comes(&w);
+        if (r < 0 && w.error.code < 0)
                 bth_log_error(LOG_ERR, &w.error);
-                clear(&w);
-                return r;
-        }
-        if (begin(&w) == 0) {
-                end = run(&w);
-                upl_worker_listen_end(&w);
-        }
-        upl_worker_result(&w, end, &result);
-        r = upl_link_finish(w.link, &result);
         clear(&w);
-        return r < 0 ? r : 0;
+        return r;
 }

@@ -12,7 +12,10 @@
 
 #include "base/macros.h"
 
-/* Takes the order from `socket_fd` (borrowed, a connected Unix stream socket), does it, and sends
+/* In place of an order there may be journals: the worker reads them and names their drives, with
+ * fewer rights still (uploader/worker-journals.c).
+ *
+ * Takes the order from `socket_fd` (borrowed, a connected Unix stream socket), does it, and sends
  * the result. To be called once, first thing, in a process of its own with one thread: it changes
  * signals, limits and rights of the process for good. Returns 0 when a result was sent; -EBADMSG
  * for an order that cannot be understood; -EPIPE when the station went away; -errno. Blocks. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* odd-worker - a worker that misbehaves on demand: what it does stands in the order's job. Never
- * part of a station. */
+/* odd-worker - a worker that misbehaves on demand: what it does stands in the order's job, or in
+ * the name of the last journal. Never part of a station. */
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -47,6 +47,54 @@ static int hear(struct bth_frame_reader *reader, struct bth_message *ret)
         return r;
 }
 
+static void say_drive(uint64_t journal)
+{
+        const struct bth_message m = { .type = BTH_MESSAGE_JOURNAL_DRIVE,
+                                       .journal_drive = { .journal = journal,
+                                                          .serial = (char *)(uintptr_t) "ODD1" } };
+
+        say(&m);
+}
+
+static void say_read(uint64_t journal)
+{
+        const struct bth_message m = { .type = BTH_MESSAGE_JOURNAL_READ,
+                                       .journal_read = { .journal = journal } };
+
+        say(&m);
+}
+
+_noreturn_ static void read_journals(struct bth_frame_reader *reader, struct bth_message *m)
+{
+        uint64_t last = m->journal.count - 1;
+        const char *what;
+
+        while (m->journal.index < last && hear(reader, m) == 0)
+                say_read(m->journal.index - 1);
+        what = m->journal.name;
+        if (bth_streq(what, "crash")) {
+                (void)signal(SIGSEGV, SIG_DFL);
+                (void)raise(SIGSEGV);
+        } else if (bth_streq(what, "silent")) {
+                for (;;)
+                        (void)pause();
+        } else if (bth_streq(what, "killed")) {
+                (void)raise(SIGKILL);
+        } else if (bth_streq(what, "other-journal"))
+                say_drive(last + 1);
+        else if (bth_streq(what, "too-many"))
+                for (unsigned i = 0; i <= BTH_JOURNAL_DRIVES_MAX; i++)
+                        say_drive(last);
+        else if (bth_streq(what, "activity"))
+                say_activity(BTH_ACTIVITY_UNLOCKING);
+        else if (bth_streq(what, "good"))
+                say_drive(last);
+        if (!bth_streq(what, "unread"))
+                say_read(last);
+        say_result(bth_streq(what, "fails") ? BTH_RUN_END_FAILED : BTH_RUN_END_FINISHED, NULL);
+        _exit(0);
+}
+
 int main(void)
 {
         struct bth_frame_reader *reader;
@@ -55,6 +103,8 @@ int main(void)
 
         if (bth_frame_reader_new(STDIN_FILENO, &reader) < 0 || hear(reader, &order) < 0)
                 return 2;
+        if (order.type == BTH_MESSAGE_JOURNAL)
+                read_journals(reader, &order);
         what = order.order.job;
         say_activity(BTH_ACTIVITY_UNLOCKING);
         if (bth_streq(what, "good"))

@@ -33,6 +33,8 @@ static int listeners[2];
 static uint16_t ports[2]; /* the first may be connected to */
 static unsigned landlock;
 
+static bool only_compute;
+
 static bool enter(bool uring, struct upl_sandbox_level *level)
 {
         const char *const files[] = { allowed_path, "/usr/lib", "/lib", "/nothing/here", NULL };
@@ -43,6 +45,7 @@ static bool enter(bool uring, struct upl_sandbox_level *level)
                 .data_bytes = UINT64_C(1) << 30,
                 .cpu_seconds = 600,
                 .uring = uring,
+                .only_compute = only_compute,
         };
         struct bth_error e = BTH_ERROR_INIT;
 
@@ -318,6 +321,46 @@ static void test_life(void **state)
 #endif
 }
 
+static int make_pipe(void)
+{
+        int ends[2];
+
+        return result(pipe(ends));
+}
+static int internet_socket(void)
+{
+        return result(socket(AF_INET, SOCK_STREAM, 0));
+}
+static int plain_thread(void)
+{
+        pthread_t thread;
+        int seen;
+
+        return pthread_create(&thread, NULL, thread_main, &seen);
+}
+
+/* What only computes has what is open, memory, and nothing else, with or without Landlock. */
+static void test_compute(void **state)
+{
+        static int (*const refused[])(void) = {
+                open_other,  open_allowed,    make_file,   remove_file,  run_program, make_process,
+                kill_parent, internet_socket, unix_socket, plain_thread, make_pipe,   raise_limit,
+        };
+
+        (void)state;
+        only_compute = true;
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                int r = inside(refused[i]);
+
+                if (r != EPERM && r != EACCES)
+                        fail_msg("case %zu: %d instead of EPERM", i, r);
+        }
+        assert_int_equal(inside(read_open), FINE);
+        assert_int_equal(inside(keep_secret), FINE);
+        assert_int_equal(inside(abort_myself), -SIGABRT);
+        only_compute = false;
+}
+
 static void report_level(bool uring, struct upl_sandbox_level *ret_level)
 {
         int pipe_fds[2], status;
@@ -414,7 +457,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_files),       cmocka_unit_test(test_processes),
                 cmocka_unit_test(test_connections), cmocka_unit_test(test_life),
-                cmocka_unit_test(test_level),
+                cmocka_unit_test(test_compute),     cmocka_unit_test(test_level),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);
