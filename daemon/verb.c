@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const char *const rights[] = { "none", "read", "operate", "admin" };
 
 static const struct dmn_verb_info infos[] = {
@@ -146,21 +148,6 @@ int dmn_call_text(const struct dmn_call *c, const char *member, const char **tex
         return 0;
 }
 
-static int parse_u64(const char *text, uint64_t *value)
-{
-        uint64_t v = 0;
-
-        if (*text == '\0')
-                return -EINVAL;
-        for (; *text != '\0'; text++) {
-                if (*text < '0' || *text > '9' || __builtin_mul_overflow(v, 10, &v) ||
-                    __builtin_add_overflow(v, (uint64_t)(*text - '0'), &v))
-                        return -EINVAL;
-        }
-        *value = v;
-        return 0;
-}
-
 int dmn_call_u64(const struct dmn_call *c, const char *member, uint64_t *value,
                  struct bth_error *error)
 {
@@ -172,7 +159,8 @@ int dmn_call_u64(const struct dmn_call *c, const char *member, uint64_t *value,
                 *value = (uint64_t)json_integer_value(j);
                 return 0;
         }
-        if (j == json_object_get(c->query, member) && parse_u64(json_string_value(j), value) == 0)
+        if (j == json_object_get(c->query, member) &&
+            bth_parse_u64(json_string_value(j), value) == 0)
                 return 0;
         return wrong(error, member, "a whole number from 0");
 }

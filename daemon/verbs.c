@@ -2,7 +2,22 @@
 #include "daemon/verbs.h"
 
 static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
-        NULL,
+        [DMN_VERB_STATION_SHOW] = dmn_do_station_show,
+        [DMN_VERB_CONFIG_SHOW] = dmn_do_config_show,
+        [DMN_VERB_RELOAD] = dmn_do_reload,
+        [DMN_VERB_LIMITS_SHOW] = dmn_do_limits_show,
+        [DMN_VERB_LIMITS_SET] = dmn_do_limits_set,
+        [DMN_VERB_BAYS_LIST] = dmn_do_bays_list,
+        [DMN_VERB_BAY_SHOW] = dmn_do_bay_show,
+        [DMN_VERB_BAY_LOCATE] = dmn_do_bay_locate,
+        [DMN_VERB_BAY_MATCH] = dmn_do_bay_match,
+        [DMN_VERB_BAY_EJECT] = dmn_do_bay_eject,
+        [DMN_VERB_PLACES_LIST] = dmn_do_places_list,
+        [DMN_VERB_DRIVE_PAUSE] = dmn_do_drive_pause,
+        [DMN_VERB_DRIVE_RESUME] = dmn_do_drive_resume,
+        [DMN_VERB_DRIVE_RETRY] = dmn_do_drive_retry,
+        [DMN_VERB_DRIVE_GIVE_UP] = dmn_do_drive_give_up,
+        [DMN_VERB_DRIVE_EJECT] = dmn_do_drive_eject,
 };
 
 void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)

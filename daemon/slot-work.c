@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* slot-work - the worker of a slot: its order, what it reports, and what its end means. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/names.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "daemon/share.h"
+#include "daemon/station-internal.h"
+
+#define FOLDER_MODE 0700
+
+int dmn_message_copy(const struct bth_message *m, struct bth_message *ret_copy)
+{
+        _cleanup_(bth_frame_freep) struct bth_frame *frame = NULL;
+        int r = bth_message_to_frame(m, &frame);
+
+        return r < 0 ? r : bth_message_from_frame(frame, ret_copy, NULL);
+}
+
+/* -- reports
+ * ------------------------------------------------------------------------------------------ */
+
+static void log_of(const struct dmn_slot *slot, int level, const char *blob, const char *reason,
+                   const char *sentence)
+{
+        const struct bth_log_field fields[] = { { BTH_FIELD_BAY, slot->bay },
+                                                { BTH_FIELD_DRIVE_SERIAL, slot->identity.serial },
+                                                { BTH_FIELD_JOB, slot->record->name },
+                                                { BTH_FIELD_BLOB, blob },
+                                                { BTH_FIELD_REASON, reason } };
+
+        bth_log_fields(level, fields, "bay %s: drive %s: %s%s%s", slot->bay, slot->identity.serial,
+                       blob ? blob : "", blob ? ": " : "", sentence ? sentence : "");
+}
+
+static void take_activity(struct dmn_slot *slot, const struct bth_activity_report *a)
+{
+        slot->activity = job_activity_of_worker(a->activity);
+        free(slot->activity_sentence);
+        slot->activity_sentence = a->sentence ? strdup(a->sentence) : NULL;
+        slot->report_activity = true;
+        log_of(slot, LOG_INFO, NULL, NULL,
+               a->sentence ? a->sentence : bth_activity_sentence(a->activity));
+}
+
+static void take_progress(struct dmn_slot *slot, const struct bth_progress_report *p)
+{
+        slot->progress = *p;
+        slot->has_progress = true;
+        slot->rate = slot->rate == 0 ? p->bytes_per_sec : (7 * slot->rate + p->bytes_per_sec) / 8;
+        if (job_progress_due(&slot->gate, p->bytes, p->bytes_done, p->blobs_done,
+                             bth_now_monotonic_usec()))
+                slot->report_progress = true;
+}
+
+static void on_report(void *userdata, const struct bth_message *m)
+{
+        struct dmn_slot *slot = userdata;
+
+        switch (m->type) {
+        case BTH_MESSAGE_SANDBOX:
+                log_of(slot, LOG_INFO, NULL, NULL, m->sandbox.sentence);
+                break;
+        case BTH_MESSAGE_ACTIVITY:
+                take_activity(slot, &m->activity);
+                break;
+        case BTH_MESSAGE_PROGRESS:
+                take_progress(slot, &m->progress);
+                break;
+        case BTH_MESSAGE_NOTE:
+                log_of(slot, LOG_NOTICE, m->note.blob, m->note.name, m->note.sentence);
+                break;
+        case BTH_MESSAGE_OUTCOME:
+                if (m->outcome.reason)
+                        log_of(slot, LOG_WARNING, m->outcome.blob_path, m->outcome.reason,
+                               m->outcome.sentence);
+                break;
+        default:
+                break;
+        }
+        dmn_slot_step(slot);
+        dmn_station_changed(slot->station);
+}
+
+/* -- the end of a run
+ * --------------------------------------------------------------------------------- */
+
+static void replace(char **text, const char *with)
+{
+        free(*text);
+        *text = with ? strdup(with) : NULL;
+}
+
+/* A run that gave no result failed, with what the station saw. */
+static void no_result(struct dmn_slot *slot, const struct bth_error *error)
+{
+        struct bth_result_report *r = &slot->result.result;
+
+        slot->result = (struct bth_message){ .type = BTH_MESSAGE_RESULT };
+        r->end = slot->stopping && error->code == -ECANCELED ? BTH_RUN_END_STOPPED
+                                                             : BTH_RUN_END_FAILED;
+        replace(&r->reason, bth_reason_to_string(error->reason));
+        replace(&r->sentence, error->sentence);
+        replace(&r->advice, bth_error_advice(error));
+        if (slot->has_progress) {
+                r->blobs = slot->progress.blobs;
+                r->bytes = slot->progress.bytes;
+                r->sent_bytes = slot->progress.sent_bytes;
+        }
+}
+
+static bool is_disk_full(const struct bth_result_report *r)
+{
+        return bth_reason_from_string(r->reason) == BTH_REASON_DISK_FULL;
+}
+
+static bool counts_as_failure(const struct bth_result_report *r)
+{
+        return (r->end == BTH_RUN_END_FAILED && !is_disk_full(r)) ||
+               r->end == BTH_RUN_END_DRIVE_STALLED;
+}
+
+/* What fails again and again without getting any further will not get better by itself. */
+static void give_up_if_hopeless(struct dmn_slot *slot)
+{
+        struct bth_result_report *r = &slot->result.result;
+        const bool drive = r->end == BTH_RUN_END_DRIVE_STALLED ||
+                           bth_reason_from_string(r->reason) == BTH_REASON_NTFS_DAMAGED;
+
+        if (slot->has_progress && slot->progress.bytes_done > slot->bytes_at_failure)
+                slot->failures = 0;
+        slot->bytes_at_failure = slot->has_progress ? slot->progress.bytes_done : 0;
+        if (!counts_as_failure(r) || ++slot->failures < DMN_SLOT_FAILURES_MAX)
+                return;
+        r->end = BTH_RUN_END_FINISHED;
+        replace(&r->copy_status,
+                bth_drive_status_to_string(drive ? BTH_DRIVE_STATUS_DISK_OPERATION_FAILED
+                                                 : BTH_DRIVE_STATUS_INTERNAL_ERROR));
+        slot->failures = 0;
+}
+
+static uint64_t backoff_after(unsigned failures)
+{
+        const unsigned doublings = MIN(failures, 6u);
+
+        return MIN(DMN_BACKOFF_USEC << doublings, DMN_BACKOFF_MAX_USEC);
+}
+
+static uint64_t pause_after(const struct dmn_slot *slot)
+{
+        const struct bth_result_report *r = &slot->result.result;
+
+        switch (r->end) {
+        case BTH_RUN_END_NETWORK_STALLED:
+        case BTH_RUN_END_DRIVE_STALLED:
+                return DMN_STALLED_USEC;
+        case BTH_RUN_END_DRIVE_GONE:
+                return DMN_STILL_THERE_USEC;
+        case BTH_RUN_END_FAILED:
+                return is_disk_full(r) ? DMN_STALLED_USEC : backoff_after(slot->failures);
+        default:
+                return 0;
+        }
+}
+
+static void on_end(void *userdata, const struct bth_result_report *result,
+                   const struct bth_error *error)
+{
+        struct dmn_slot *slot = userdata;
+        struct bth_error no_memory = BTH_ERROR_INIT;
+        const struct bth_message m = { .type = BTH_MESSAGE_RESULT,
+                                       .result =
+                                               result ? *result : (struct bth_result_report){ 0 } };
+
+        if (result && dmn_message_copy(&m, &slot->result) < 0)
+                result = NULL, error = &no_memory;
+        if (!result)
+                no_result(slot, error);
+        give_up_if_hopeless(slot);
+        slot->has_result = true;
+        slot->again_usec = bth_now_monotonic_usec() + pause_after(slot);
+        log_of(slot, slot->result.result.end == BTH_RUN_END_FINISHED ? LOG_NOTICE : LOG_WARNING,
+               NULL, slot->result.result.reason,
+               slot->result.result.sentence ? slot->result.result.sentence
+                                            : bth_run_end_sentence(slot->result.result.end));
+        slot->worker = dmn_worker_free(slot->worker);
+        slot->stopping = slot->has_progress = false;
+        slot->rate = slot->memory_bytes = 0;
+        dmn_station_changed(slot->station);
+        dmn_slot_step(slot);
+}
+
+/* -- the order
+ * ---------------------------------------------------------------------------------------- */
+
+/* The folder in which this drive's runs remember what they did: the same for every run. */
+static int open_folder(const struct dmn_slot *slot, int *ret_fd, struct bth_error *error)
+{
+        char path[PATH_MAX];
+        int r = 0;
+
+        (void)snprintf(path, sizeof path, "%s/transfers", slot->station->config->state_directory);
+        if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
+                r = -errno;
+        (void)snprintf(path, sizeof path, "%s/transfers/%llu-%zu",
+                       slot->station->config->state_directory, (unsigned long long)slot->job,
+                       slot->drive);
+        if (r == 0 && mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
+                r = -errno;
+        if (r == 0) {
+                *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                r = *ret_fd < 0 ? -errno : 0;
+        }
+        if (r == 0)
+                return 0;
+        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, r,
+                             r == -ENOSPC ? BTH_REASON_DISK_FULL : BTH_REASON_FILE_UNWRITABLE,
+                             "the folder for the transfer cannot be used: %s", bth_strerror(r));
+}
+
+static const struct dmn_account_config *find_account(const struct dmn_slot *slot,
+                                                     struct bth_error *error)
+{
+        const struct dmn_account_config *a =
+                dmn_config_account(slot->station->config, slot->record->account);
+
+        if (!a)
+                (void)bth_error_set(error, -ENOENT, BTH_REASON_CREDENTIALS,
+                                    "the account '%s' of job %s is not in the configuration",
+                                    slot->record->account, slot->record->name);
+        return a;
+}
+
+static int read_credential(const struct dmn_account_config *a, struct bth_secret **ret,
+                           struct bth_error *error)
+{
+        int r = bth_secret_new_from_file(a->credential_file, BTH_ORDER_SECRET_MAX, true, ret);
+
+        if (r == 0)
+                return 0;
+        bth_error_at(error, a->credential_file, 0, BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, r, BTH_REASON_CREDENTIALS,
+                             "the credential of account '%s' cannot be read: %s", a->name,
+                             bth_strerror(r));
+}
+
+static void fill_account(struct bth_order *o, const struct dmn_account_config *a)
+{
+        o->account = a->name;
+        o->endpoint = a->endpoint;
+        o->allow_plain = a->allow_plain;
+        o->credential_kind = a->credential_kind;
+        o->ca_file = a->ca_file;
+        o->proxy = a->proxy;
+        o->client_cert = a->client_cert;
+        o->client_key = a->client_key;
+        o->connect_to = a->connect_to;
+}
+
+static void fill_policy(struct bth_order *o, const struct dmn_slot *slot)
+{
+        const struct dmn_config *c = slot->station->config;
+        const struct job_record *record = slot->record;
+
+        o->default_disposition = c->default_disposition;
+        o->verify = c->verify;
+        o->verbose_log = c->verbose_log || record->verbose_log;
+        o->manifest_backup = c->manifest_backup || record->backup_manifest;
+        o->manifest_credentials = c->manifest_credentials;
+        o->stall_sec = c->stall_sec;
+        o->started_usec = record->model.drives[slot->drive].begun_usec;
+        o->memory_bytes = slot->memory_bytes;
+        o->bandwidth_bytes_per_sec = slot->bandwidth_bytes_per_sec;
+}
+
+static int give_order(struct dmn_slot *slot, struct bth_order *o, struct bth_error *error)
+{
+        static const struct dmn_worker_events events = { .on_report = on_report, .on_end = on_end };
+
+        return dmn_worker_start(slot->station->loop, slot->station->config->worker, o, &events,
+                                slot, &slot->worker, error);
+}
+
+int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bth_error *error)
+{
+        const struct job_record_drive *d = &slot->record->drives[slot->drive];
+        const struct dmn_account_config *account = find_account(slot, error);
+        _cleanup_(bth_secret_freep) struct bth_secret *credential = NULL;
+        _cleanup_close_ int drive = BTH_FD_NONE, folder = BTH_FD_NONE;
+        struct bth_order o = { 0 };
+        int r;
+
+        if (!account)
+                return -ENOENT;
+        r = read_credential(account, &credential, error);
+        if (r == 0)
+                r = open_folder(slot, &folder, error);
+        if (r == 0)
+                r = slot->docking
+                            ? hal_docking_open(slot->docking, slot->station->host, &drive, error)
+                            : bth_error_set(error, -ENODEV, BTH_REASON_DRIVE_GONE,
+                                            "the drive was pulled");
+        if (r < 0)
+                return r;
+        o = (struct bth_order){ .drive_fd = drive,
+                                .state_fd = folder,
+                                .job = slot->record->name,
+                                .drive_id = d->serial,
+                                .manifest_path = d->manifest_file,
+                                .manifest_hash = d->manifest_hash,
+                                .header_hash = d->header_hash,
+                                .bitlocker_key = (struct bth_secret *)key,
+                                .credential = credential,
+                                .diagnostics = slot->record->diagnostics ? slot->record->diagnostics
+                                                                         : account->diagnostics };
+        fill_account(&o, account);
+        fill_policy(&o, slot);
+        slot->gate = (struct job_progress_gate){ 0 };
+        slot->activity = JOB_ACTIVITY_STARTING;
+        replace(&slot->activity_sentence, NULL);
+        r = give_order(slot, &o, error);
+        if (r == 0)
+                log_of(slot, LOG_INFO, NULL, NULL, "the worker was started");
+        return r;
+}
+
+void dmn_slot_stop(struct dmn_slot *slot)
+{
+        if (!slot->worker || slot->stopping)
+                return;
+        slot->stopping = true;
+        slot->activity = JOB_ACTIVITY_STOPPING;
+        replace(&slot->activity_sentence, NULL);
+        dmn_worker_stop(slot->worker);
+}
+
+uint64_t dmn_slot_memory(struct dmn_slot *slot)
+{
+        const struct dmn_station *s = slot->station;
+        uint64_t taken = 0, share;
+        size_t more = 0;
+
+        for (const struct dmn_slot *o = s->slots; o; o = o->next) {
+                taken += o->worker ? o->memory_bytes : 0;
+                if (o != slot && !o->worker && o->record && o->job > 0 &&
+                    job_drive_may_begin(&o->record->model, o->drive))
+                        more++;
+        }
+        share = dmn_memory_share(s->config->memory_bytes, taken, more);
+        if (share == 0)
+                (void)snprintf(slot->waits, sizeof slot->waits,
+                               "waits until another drive is done: the memory is given away");
+        return share;
+}
