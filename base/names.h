@@ -8,3 +8,6 @@
 #define BTH_FIELD_BLOB         "BERTH_BLOB"
 #define BTH_FIELD_REASON       "BERTH_REASON"
 #define BTH_FIELD_OBJECT       "BERTH_OBJECT"
+
+/* Where berthctl finds the station's socket, instead of /run/berth/berthd.sock. */
+#define BTH_ENV_SOCKET "BERTH_SOCKET"

@@ -82,7 +82,11 @@
         X(STORE_DAMAGED, "store-damaged", "the records of the station are damaged",                \
           "restore them from a backup")                                                            \
         X(STORE_BUSY, "store-busy", "another process uses the records of the station",             \
-          "stop it first")
+          "stop it first")                                                                         \
+        X(NO_STATION, "no-station", "the station's daemon does not answer",                        \
+          "start it (systemctl start berthd), or name its socket with --socket")                   \
+        X(NOT_PERMITTED, "not-permitted", "the right to do this is missing",                       \
+          "ask who administers the station")
 
 enum bth_reason {
 #define X(id, name, sentence, advice) BTH_REASON_##id,

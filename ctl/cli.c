@@ -162,13 +162,52 @@ static int print_report(struct ctl_context *c, enum ctl_exit code)
 {
         _cleanup_free_ char *text = NULL;
 
-        if (!c->json)
+        if (!c->json || !c->report)
                 return (int)code;
-        ctl_report(c, "exitCode", json_integer(code));
-        text = json_dumps(c->report, JSON_INDENT(2) | JSON_SORT_KEYS);
+        if (!c->bare)
+                ctl_report(c, "exitCode", json_integer(code));
+        text = json_dumps(c->report, JSON_INDENT(2) | (c->bare ? 0 : JSON_SORT_KEYS));
         if (!text || puts(text) < 0)
                 return CTL_EXIT_FAILED;
         return (int)code;
+}
+
+/* How many words of the line name this verb: 1, 2, or 0 when they name another one. */
+static int words_of(const struct ctl_verb *v, int argc, char **argv)
+{
+        const char *blank = strchr(v->name, ' ');
+        const size_t n = blank ? (size_t)(blank - v->name) : strlen(v->name);
+
+        if (argc < 2 || strlen(argv[1]) != n || memcmp(argv[1], v->name, n) != 0)
+                return 0;
+        if (!blank)
+                return 1;
+        return argc > 2 && strcmp(argv[2], blank + 1) == 0 ? 2 : 0;
+}
+
+/* The first word may be that of a family: then says which words may follow. */
+static void complain_of_verb(const char *program, const struct ctl_verb *const *verbs, size_t n,
+                             const char *name)
+{
+        char escaped[256];
+        bool family = false;
+
+        for (size_t i = 0; i < n; i++) {
+                const char *blank = strchr(verbs[i]->name, ' ');
+
+                if (!blank || strlen(name) != (size_t)(blank - verbs[i]->name) ||
+                    !bth_starts_with(verbs[i]->name, name))
+                        continue;
+                if (!family)
+                        fprintf(stderr, "%s %s: behind it stands one of:", program, name);
+                fprintf(stderr, "%s %s", family ? "," : "", blank + 1);
+                family = true;
+        }
+        if (family)
+                fprintf(stderr, ".\n");
+        else
+                fprintf(stderr, "%s: unknown verb '%s'. See '%s --help'.\n", program,
+                        bth_escape(name, strlen(name), escaped, sizeof escaped), program);
 }
 
 int ctl_main(const char *program, const struct ctl_verb *const *verbs, size_t n_verbs, int argc,
@@ -190,20 +229,21 @@ int ctl_main(const char *program, const struct ctl_verb *const *verbs, size_t n_
         }
         for (size_t i = 0; i < n_verbs; i++) {
                 struct ctl_context c = { .program = program, .verb = verbs[i] };
+                const int words = words_of(verbs[i], argc, argv);
 
-                if (strcmp(verbs[i]->name, name) != 0)
+                if (words == 0)
                         continue;
                 c.report = json_object();
                 if (!c.report)
                         return CTL_EXIT_FAILED;
-                code = print_report(&c, verbs[i]->run(&c, argc - 1, argv + 1));
+                code = print_report(&c, verbs[i]->run(&c, argc - words, argv + words));
                 json_decref(c.report);
                 if (fflush(stdout) != 0)
                         return CTL_EXIT_FAILED; /* a full disk behind a pipe must not look like
                                                    success */
                 return code;
         }
-        fprintf(stderr, "%s: unknown verb '%s'. See '%s --help'.\n", program, name, program);
+        complain_of_verb(program, verbs, n_verbs, name);
         return code;
 }
 

@@ -24,7 +24,8 @@ struct ctl_context {
         bool dry_run;     /* say what would be done, do nothing */
         bool quiet;       /* no progress */
         bool yes;         /* answers questions before destroying data */
-        json_t *report;   /* object; printed at the end with --json */
+        bool bare;        /* the report is printed as it is, without the exit code */
+        json_t *report;   /* object; printed at the end with --json; NULL: nothing to print */
         json_t *describe; /* array: ctl_parse_options() adds the options to it and does no more */
 };
 
@@ -43,7 +44,7 @@ struct ctl_option {
 };
 
 struct ctl_verb {
-        const char *name;
+        const char *name;      /* "list"; of two words for one of a family: "job import" */
         const char *arguments; /* "DRIVE [DIR]" for the usage line */
         const char *summary;   /* one line */
         const char *details;   /* paragraph for --help, may be NULL */

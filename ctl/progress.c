@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "ctl/cli.h"
+#include "ctl/ctl-table.h"
 #include "ctl/progress.h"
 
 #define DRAW_EVERY_USEC 250000
@@ -31,31 +32,19 @@ static unsigned terminal_columns(void)
         return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
 }
 
-static char *duration_text(uint64_t seconds, char out[32])
-{
-        if (seconds < 120)
-                (void)snprintf(out, 32, "%llu s", (unsigned long long)seconds);
-        else if (seconds < 2 * 3600)
-                (void)snprintf(out, 32, "%llu min", (unsigned long long)(seconds + 30) / 60);
-        else
-                (void)snprintf(out, 32, "%llu h %02llu min", (unsigned long long)seconds / 3600,
-                               (unsigned long long)seconds % 3600 / 60);
-        return out;
-}
-
 char *ctl_progress_line(const struct ctl_progress *p, uint64_t elapsed_usec, unsigned columns,
                         char *out, size_t out_bytes)
 {
         const uint64_t done = MIN(atomic_load(&p->done_bytes), p->total_bytes);
         const double share = p->total_bytes > 0 ? (double)done / (double)p->total_bytes : 1.0;
         const double rate = elapsed_usec > 0 ? (double)done * 1e6 / (double)elapsed_usec : 0.0;
-        char bar[21], a[32], b[32], speed[32], left[32] = "-";
+        char bar[21], a[32], b[32], speed[32], left[CTL_TEXT_MAX] = "-";
 
         for (unsigned i = 0; i < 20; i++)
                 bar[i] = i < (unsigned)(share * 20) ? '#' : '.';
         bar[20] = '\0';
         if (rate >= 1.0)
-                duration_text((uint64_t)((double)(p->total_bytes - done) / rate), left);
+                ctl_duration_text((uint64_t)((double)(p->total_bytes - done) / rate), left);
         (void)snprintf(
                 out, MIN(out_bytes, (size_t)columns), "%-10s [%s] %3u%%  %s of %s   %s/s   %s left",
                 p->what, bar, (unsigned)(share * 100), ctl_bytes_text(done, a),
