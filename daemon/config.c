@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "daemon/ini.h"
+#include "jobs/match.h"
 
 #define STATE_DIRECTORY "/var/lib/berth"
 #define RUN_DIRECTORY   "/run/berth"
@@ -18,6 +19,7 @@
 #define MEMORY_BYTES    (UINT64_C(1) << 30)
 #define MEMORY_MIN      (UINT64_C(64) << 20)
 #define STALL_SEC       120
+#define MAX_JOBS_MAX    100000
 #define DOCK_AGAIN_SEC  (3 * 24 * 3600)
 #define DROP_INS_MAX    1024
 
@@ -52,6 +54,7 @@ static const struct key station_keys[] = {
         { "memory", KIND_BYTES, AT(dmn_config, memory_bytes), MEMORY_MIN, UINT64_C(1) << 40 },
         { "bandwidth", KIND_BYTES, AT(dmn_config, bandwidth_bytes_per_sec), 0, UINT64_C(1) << 40 },
         { "workers_at_once", KIND_COUNT, AT(dmn_config, workers_at_once), 1, HAL_BAYS_MAX },
+        { "max_jobs", KIND_COUNT, AT(dmn_config, max_jobs), 1, MAX_JOBS_MAX },
         { "stall", KIND_SECONDS, AT(dmn_config, stall_sec), 10, 24 * 3600 },
         { "dock_again", KIND_SECONDS, AT(dmn_config, dock_again_sec), 60, 90 * 24 * 3600 },
         { "default_disposition", KIND_DISPOSITION, AT(dmn_config, default_disposition), 0, 0 },
@@ -361,6 +364,7 @@ static int set_defaults(struct dmn_config *c)
 {
         c->memory_bytes = MEMORY_BYTES;
         c->workers_at_once = HAL_BAYS_MAX;
+        c->max_jobs = JOB_ACTIVE_MAX;
         c->stall_sec = STALL_SEC;
         c->dock_again_sec = DOCK_AGAIN_SEC;
         c->default_disposition = BTH_DISPOSITION_RENAME;

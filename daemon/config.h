@@ -39,6 +39,7 @@ struct dmn_config {
         char *worker;                                   /* the program */
         uint64_t memory_bytes, bandwidth_bytes_per_sec; /* over all drives; bandwidth 0: no cap */
         uint64_t workers_at_once;
+        uint64_t max_jobs; /* that are neither Completed nor Closed */
         uint64_t stall_sec, dock_again_sec;
         enum bth_disposition default_disposition;
         enum bth_verify verify;

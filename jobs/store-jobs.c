@@ -241,6 +241,20 @@ int job_store_find(struct job_store *s, const char *scope, const char *name,
         return id > 0 ? job_store_get(s, id, ret_record, error) : no_such_job(error);
 }
 
+int job_store_find_journal(struct job_store *s, const char *sha256, struct job_record **ret_record,
+                           struct bth_error *error)
+{
+        uint64_t id = 0;
+        int r = sql_number(s, error, &id,
+                           "SELECT max(j.id) FROM journals n JOIN jobs j ON j.id = n.job"
+                           " WHERE n.sha256 = ? AND j.deleted = 0",
+                           "s", sha256);
+
+        if (r < 0)
+                return r;
+        return id > 0 ? job_store_get(s, id, ret_record, error) : no_such_job(error);
+}
+
 /* --- listing --- */
 
 /* Ids first, then one record after the other: so `each` may ask the store for more. */

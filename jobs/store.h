@@ -108,6 +108,10 @@ int job_store_get(struct job_store *s, uint64_t job, struct job_record **ret_rec
                   struct bth_error *error) _must_check_;
 int job_store_find(struct job_store *s, const char *scope, const char *name,
                    struct job_record **ret_record, struct bth_error *error) _must_check_;
+/* The newest job that is not deleted and was made from journals with this hash. Returns 0, -ENOENT.
+ */
+int job_store_find_journal(struct job_store *s, const char *sha256, struct job_record **ret_record,
+                           struct bth_error *error) _must_check_;
 
 /* A page of jobs, newest first, without the deleted ones. */
 struct job_filter {
