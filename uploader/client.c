@@ -10,12 +10,15 @@
 #include "base/guid.h"
 #include "base/time.h"
 #include "uploader/answer.h"
+#include "uploader/blob.h"
 #include "uploader/budget.h"
 
 #define DEFAULT_START_IN_FLIGHT 8u
 #define DEFAULT_MAX_IN_FLIGHT   64u
 #define LONGEST_SLEEP_USEC      UINT64_C(500000)
 #define PROBE_USEC              UINT64_C(1000000)
+#define PROBE_BLOB              "berth-asks-whether-the-credential-works"
+#define OWN_REFUSALS_MAX        3u
 #define MISMATCHES_MAX          3u
 /* What a request counts beside its bytes when throughput is compared, so that many small files let
  * the limit grow as well. */
@@ -43,10 +46,15 @@ struct upl_attempt {
         uint64_t due_usec;
         uint64_t generation; /* of the credential it was signed with */
         enum upl_wait wait;
-        bool waiting;               /* `wait` was begun; who is queued waits for those in flight */
-        unsigned n_mismatches;      /* the service found another hash than it was told */
-        char id[BTH_GUID_TEXT_MAX]; /* of this attempt; a service that echoes it echoes this one */
-        atomic_bool resume;         /* set by any thread: the body has bytes again */
+        bool waiting;          /* `wait` was begun; who is queued waits for those in flight */
+        unsigned n_mismatches; /* the service found another hash than it was told */
+        bool probe;            /* the client's own, for its answer's sake */
+        uint64_t launched_usec;
+        uint64_t refused_usec;       /* when its credential was refused last … */
+        uint64_t refused_generation; /* … which one … */
+        unsigned n_own_refusals;     /* … and how often, though it had worked in between */
+        char id[BTH_GUID_TEXT_MAX];  /* of this attempt; a service that echoes it echoes this one */
+        atomic_bool resume;          /* set by any thread: the body has bytes again */
 };
 
 struct list {
@@ -79,6 +87,9 @@ struct upl_client {
         unsigned n_refusals;         /* since the last success */
         uint64_t refused_generation; /* which one */
         uint64_t next_probe_usec;    /* when one request may ask again */
+        bool probed;                 /* the last one to ask was a probe: next a call's own */
+        uint64_t accepted_usec;      /* launch of the last request whose credential was accepted */
+        uint64_t accepted_generation;
 };
 
 static void list_add(struct list *l, struct upl_attempt *a)
@@ -250,6 +261,7 @@ static int launch(struct upl_attempt *a)
         a->x.userdata = q->userdata;
         a->x.done = on_exchange_done;
         a->call->attempts++;
+        a->launched_usec = bth_now_monotonic_usec();
         return upl_http_submit(c->http, &a->x);
 }
 
@@ -266,25 +278,33 @@ static unsigned limit_now(struct upl_client *c, uint64_t now)
         return 1;
 }
 
+/* Launches, or ends with what went wrong. */
+static void let_fly(struct upl_attempt *a)
+{
+        struct upl_client *c = a->client;
+        int r = launch(a);
+
+        if (r < 0) {
+                finish(a, r, UPL_FAILURE_PERMANENT);
+                return;
+        }
+        set_state(a, ATTEMPT_IN_FLIGHT);
+        set_wait(a, true, UPL_WAIT_NETWORK);
+        a->next = c->flying;
+        c->flying = a;
+}
+
 static void launch_queued(struct upl_client *c, uint64_t now)
 {
         unsigned limit = limit_now(c, now);
         struct upl_attempt *a;
 
         while (c->n[ATTEMPT_IN_FLIGHT] < limit && (a = list_take(&c->queue))) {
-                int r = launch(a);
-
-                if (c->refused_since_usec > 0)
+                let_fly(a);
+                if (c->refused_since_usec > 0) {
                         c->next_probe_usec = now + PROBE_USEC;
-
-                if (r < 0) {
-                        finish(a, r, UPL_FAILURE_PERMANENT);
-                        continue;
+                        c->probed = false;
                 }
-                set_state(a, ATTEMPT_IN_FLIGHT);
-                set_wait(a, true, UPL_WAIT_NETWORK);
-                a->next = c->flying;
-                c->flying = a;
         }
         if (c->queue.first && c->refused_since_usec == 0)
                 upl_concurrency_waited(&c->concurrency);
@@ -304,22 +324,102 @@ static void read_error_code(struct upl_attempt *a)
                 upl_answer_error_code(&a->x.content, call->code, sizeof call->code);
 }
 
+/* Does the answer show that the service knows who asks? A refusal of what is asked for does. */
+static bool is_accepted(const struct upl_attempt *a, enum upl_failure failure)
+{
+        unsigned status = a->x.status;
+
+        if (failure == UPL_FAILURE_NONE)
+                return true;
+        if (a->x.result < 0 || failure != UPL_FAILURE_PERMANENT || a->call->code[0] == '\0')
+                return false;
+        /* Without a good name none is told what is forbidden; a firewall forbids all. */
+        if (status == 401 || status == 403)
+                return strcmp(a->call->code, "AuthorizationPermissionMismatch") == 0;
+        return status >= 400 && status < 500;
+}
+
 /* Refused twice without a success between is refused: once may be a date that has just passed. */
 static void judge_credential(struct upl_client *c, const struct upl_attempt *a,
                              enum upl_failure failure, uint64_t now)
 {
-        if (failure == UPL_FAILURE_NONE) {
+        if (is_accepted(a, failure)) {
                 c->healed = c->healed || c->refused_since_usec > 0;
                 c->refused_since_usec = 0;
                 c->n_refusals = 0;
+                c->accepted_usec = MAX(c->accepted_usec, a->launched_usec);
+                c->accepted_generation = a->generation;
         }
         if (failure != UPL_FAILURE_CREDENTIALS ||
             a->generation != upl_credential_generation(c->credential) || ++c->n_refusals < 2)
                 return;
-        if (c->refused_since_usec == 0)
+        if (c->refused_since_usec == 0) {
                 c->refused_since_usec = now;
+                c->probed = false;
+        }
         c->refused_generation = a->generation;
         c->next_probe_usec = now + PROBE_USEC;
+}
+
+/* A credential was refused. Is that the call's own fault, since what others sent after its last
+ * refusal was accepted, again and again? */
+static bool is_own_refusal(struct upl_attempt *a, uint64_t now)
+{
+        const struct upl_client *c = a->client;
+
+        if (a->refused_generation != a->generation)
+                a->n_own_refusals = 0;
+        else if (c->accepted_generation == a->generation && c->accepted_usec > a->refused_usec)
+                a->n_own_refusals++;
+        a->refused_generation = a->generation;
+        a->refused_usec = now;
+        return a->n_own_refusals >= OWN_REFUSALS_MAX;
+}
+
+/* --- probes --- */
+
+static void on_probe_done(struct upl_call *call)
+{
+        upl_call_clear(call);
+        free(call);
+}
+
+/* The container of a call that waits for the credential; NULL: none does. */
+static const char *waiting_container(const struct upl_client *c)
+{
+        for (const struct upl_attempt *a = c->sleeping; a; a = a->next)
+                if (a->state == ATTEMPT_CREDENTIALS && a->call->request.container)
+                        return a->call->request.container;
+        return NULL;
+}
+
+static struct upl_attempt *attempt_new(struct upl_client *c, struct upl_call *call);
+
+/* In a pause the client asks for a blob that nobody has, in turns with the calls that were refused:
+ * the answer tells whether the credential is what is refused, or only those. */
+static void launch_probe(struct upl_client *c, uint64_t now)
+{
+        struct upl_target target = { .container = waiting_container(c), .blob = PROBE_BLOB };
+        struct upl_attempt *a = NULL;
+        struct upl_call *call;
+
+        if (c->refused_since_usec == 0 || c->probed || now < c->next_probe_usec ||
+            c->n[ATTEMPT_IN_FLIGHT] > 0 || !target.container)
+                return;
+        call = calloc(1, sizeof *call);
+        if (call && upl_get_properties(&call->request, &target) == 0)
+                a = attempt_new(c, call);
+        if (!a) {
+                if (call)
+                        on_probe_done(call); /* in a second again */
+                return;
+        }
+        call->done = on_probe_done;
+        a->probe = true;
+        c->n[ATTEMPT_QUEUED]++;
+        c->probed = true;
+        c->next_probe_usec = now + PROBE_USEC;
+        let_fly(a);
 }
 
 static void count_end(struct upl_client *c, const struct upl_attempt *a, enum upl_failure failure)
@@ -380,6 +480,12 @@ static void on_exchange_done(struct upl_exchange *x)
         failure = upl_failure_of(x->result, x->status, a->call->code);
         count_end(c, a, failure);
         judge_credential(c, a, failure, now);
+        if (a->probe) {
+                finish(a, upl_failure_errno(x->result, x->status, a->call->code), failure);
+                return;
+        }
+        if (failure == UPL_FAILURE_CREDENTIALS && is_own_refusal(a, now))
+                failure = UPL_FAILURE_PERMANENT;
         if (x->result < 0 || x->status >= 500)
                 a->call->sent_before = true;
         /* A body that is damaged again and again is damaged in our memory. */
@@ -475,6 +581,7 @@ static void *client_thread(void *userdata)
         while (take_arrived(c)) {
                 uint64_t now = bth_now_monotonic_usec(), next;
 
+                launch_probe(c, now);
                 next = wake_sleeping(c, now);
                 launch_queued(c, now);
                 upl_concurrency_step(&c->concurrency, now);

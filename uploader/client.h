@@ -7,8 +7,15 @@
  *               +---- on a new credential: credentials ------------+
  *
  * The client has a thread of its own on which the transport lives; calls come from any thread.
- * Every attempt is built anew: date, request id, signature, body from its start. Source: house
- * style, retry; blob-service specification 0. */
+ * Every attempt is built anew: date, request id, signature, body from its start.
+ *
+ * A credential that is refused twice, with nothing accepted between, makes a pause: nothing is sent
+ * but one request a second, in turns a probe of the client's own (for a blob that nobody has, in a
+ * container that is wanted) and a call that was refused, until a new credential comes or one of
+ * them is accepted. To be accepted is any answer of the service that is not about who asks, also
+ * "not found". A call whose credential is refused while others' is accepted is at fault itself:
+ * refused once more after each of three such times, it ends with -EACCES and pauses nobody. Source:
+ * house style, retry; blob-service specification 0. */
 #pragma once
 
 #include "uploader/auth.h"
@@ -101,8 +108,7 @@ struct upl_client_state {
         uint64_t refused;        /* credentials refused */
         uint64_t sent_bytes;     /* bodies, all attempts, also those under way */
         uint64_t accepted_bytes; /* bodies of attempts that worked */
-        /* Since when the credential is refused, by the monotonic clock; 0: it is not. Meanwhile
-         * hardly anything is sent: one request a second asks whether it is well again. */
+        /* Since when the credential is refused, by the monotonic clock; 0: it is not. */
         uint64_t refused_since_usec;
         unsigned in_flight;
         unsigned limit;

@@ -394,6 +394,40 @@ def renewals(stage: Stage) -> None:
     assert not any(s.decode() in json.dumps(worker.reports) for s in secrets_of(stage, drive))
 
 
+def own_refusals(stage: Stage) -> None:
+    print("--- blobs whose credential is refused for ever, while others' is not: their own fault", flush=True)
+    files, entries = copy_drive(6, 100000, "signed")
+    files["long.bin"] = random.Random(9).randbytes(9 * MIB)
+    entries += blob("signed/long.bin", "\\long.bin", files["long.bin"])
+    drive, state = stage.drive(files, manifest(DRIVE_ID, entries)), stage.state()
+    with FaultProxy(stage.server.port) as proxy:
+        for match in ("^PUT .*signed/f2", "^PUT .*signed/long.*comp=block&"):
+            proxy.add("status", match=match, status=403, code="AuthenticationFailed", times=-1)
+        worker = stage.run(drive, state, port=proxy.port)
+        probes = [line for line in proxy.seen if line.startswith("HEAD") and "berth-asks" in line]
+    assert probes and "paused-credentials" in worker.activities, worker.activities
+    assert worker.result["copy_status"] == "CompletedWithErrors" and worker.result["failed"] == 2, worker.result
+    for name in ("signed/f2.bin", "signed/long.bin"):
+        outcome = worker.outcomes[name]
+        assert (outcome["status"], outcome["reason"]) == ("BlobRequestForbidden", "credentials"), outcome
+        assert "AuthenticationFailed" in outcome["sentence"], outcome
+    check_copied(stage, "signed", {n: data for n, data in files.items() if n not in ("f2.bin", "long.bin")})
+    # Alone on its drive, only the probes tell; once they are refused too, the drive is in a pause.
+    with FaultProxy(stage.server.port) as proxy:
+        for method in ("PUT", "HEAD"):
+            proxy.add("status", match=f"^{method} .*signed", status=403, code="AuthenticationFailed", times=-1)
+        with stage.worker(drive, state, port=proxy.port) as worker:
+            worker.until(lambda w: sum("berth-asks" in line for line in proxy.seen) >= 4)
+            assert worker.activities[-1] == "paused-credentials", worker.activities
+            assert not {"signed/f2.bin", "signed/long.bin"} & set(worker.outcomes), worker.outcomes
+            proxy.rules.pop()
+            worker.until(lambda w: w.result)
+            assert worker.result["failed"] == 2, worker.result
+    worker = stage.run(drive, state)
+    assert worker.result["copy_status"] == "Completed", worker.result
+    check_copied(stage, "signed", files)
+
+
 def manifest_credentials(stage: Stage) -> None:
     print("--- a credential in the manifest, where that is allowed", flush=True)
     files, entries = copy_drive(3, 1000, "brought")
@@ -461,7 +495,7 @@ def main() -> None:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
             for part in (everything, refused_drives, faulty_blobs, failing_drives, stops,
-                         other_station, renewals, manifest_credentials, refusals,
+                         other_station, renewals, own_refusals, manifest_credentials, refusals,
                          encrypted_line, bad_orders):
                 if not only or part.__name__ in only:
                     part(stage)
