@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* http - see http.h. Connections are accepted here and handed to libmicrohttpd: so they can be
+ * counted by peer before they cost anything, and the backlog waits while all places are taken.
+ *
+ * Times. Libmicrohttpd closes what moves no byte for `idle_sec`. Who sends a byte now and then
+ * would stay for ever, so each connection also has a deadline: for the whole next request, and then
+ * for taking the whole answer. While the answer is being made there is none. */
+#include "daemon/http.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/str.h"
+#include "base/time.h"
+
+#define ACCEPT_AGAIN_USEC BTH_USEC_PER_SEC /* when the process has no descriptor left */
+#define ACCEPT_AT_ONCE    16u
+#define AGAIN_MAX_MSEC    UINT64_C(3600000)
+#define NEVER             UINT64_MAX
+
+struct connection {
+        struct connection *next;
+        struct dmn_http *http;
+        int fd; /* libmicrohttpd's */
+        uint64_t deadline_usec;
+        struct dmn_http_peer peer;
+};
+
+struct dmn_http {
+        sd_event *loop;
+        int listen_fd;
+        struct dmn_http_options options;
+        struct MHD_Daemon *daemon;
+        sd_event_source *accepting, *epoll, *soon, *again, *deadlines;
+        struct connection *connections;
+        unsigned n_connections;
+        struct dmn_http_request *requests;
+};
+
+enum stage {
+        STAGE_RECEIVING,
+        STAGE_HANDLED, /* the handler has it */
+        STAGE_REPLIED, /* the answer is there and was not handed to the library yet */
+        STAGE_QUEUED,
+};
+
+struct dmn_http_request {
+        struct dmn_http_request *next, **at; /* of http->requests */
+        struct dmn_http *http;               /* NULL: the connection is gone */
+        struct MHD_Connection *connection;
+        struct dmn_http_peer peer;
+        enum stage stage;
+        bool suspended, too_large;
+        char *method, *target;
+        struct bth_buf body;
+        struct MHD_Response *response;
+        unsigned status;
+};
+
+/* --- requests --- */
+
+static struct dmn_http_request *request_free(struct dmn_http_request *q)
+{
+        if (q->at) {
+                *q->at = q->next;
+                if (q->next)
+                        q->next->at = q->at;
+        }
+        if (q->response)
+                MHD_destroy_response(q->response);
+        bth_buf_clear(&q->body);
+        free(q->method);
+        free(q->target);
+        free(q);
+        return NULL;
+}
+
+const char *dmn_http_method(const struct dmn_http_request *q)
+{
+        return q->method;
+}
+
+const char *dmn_http_target(const struct dmn_http_request *q)
+{
+        return q->target;
+}
+
+const struct dmn_http_peer *dmn_http_peer(const struct dmn_http_request *q)
+{
+        return &q->peer;
+}
+
+const char *dmn_http_header(const struct dmn_http_request *q, const char *name)
+{
+        return q->http ? MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name) : NULL;
+}
+
+const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n)
+{
+        *ret_n = q->body.length;
+        return q->body.data;
+}
+
+bool dmn_http_body_too_large(const struct dmn_http_request *q)
+{
+        return q->too_large;
+}
+
+static struct connection *connection_of(struct MHD_Connection *c)
+{
+        const union MHD_ConnectionInfo *info =
+                MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+        return info ? info->socket_context : NULL;
+}
+
+static void connection_deadline(struct connection *c, unsigned sec);
+
+static struct MHD_Response *response_of(const struct dmn_http_reply *reply)
+{
+        struct MHD_Response *response = MHD_create_response_from_buffer(
+                reply->n, (void *)(reply->n ? reply->body : ""), MHD_RESPMEM_MUST_COPY);
+        bool well;
+
+        if (!response)
+                return NULL;
+        well = MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
+               MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
+        if (well && reply->type)
+                well = MHD_add_response_header(response, "Content-Type", reply->type) == MHD_YES;
+        for (size_t i = 0; well && i < ARRAY_SIZE(reply->headers) && reply->headers[i].name; i++)
+                well = MHD_add_response_header(response, reply->headers[i].name,
+                                               reply->headers[i].value) == MHD_YES;
+        if (!well)
+                MHD_destroy_response(response);
+        return well ? response : NULL;
+}
+
+/* Hands the answer to the library. Returns MHD_NO, which ends the connection, when it cannot. */
+static enum MHD_Result request_queue(struct dmn_http_request *q)
+{
+        struct connection *c = connection_of(q->connection);
+
+        q->stage = STAGE_QUEUED;
+        if (c)
+                connection_deadline(c, q->http->options.reply_sec);
+        return q->response ? MHD_queue_response(q->connection, q->status, q->response) : MHD_NO;
+}
+
+void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *reply)
+{
+        if (!q->http) {
+                (void)request_free(q);
+                return;
+        }
+        q->response = response_of(reply);
+        q->status = reply->status;
+        q->stage = STAGE_REPLIED;
+        bth_buf_clear(&q->body);
+        if (q->suspended) {
+                q->suspended = false;
+                MHD_resume_connection(q->connection);
+                (void)sd_event_source_set_enabled(q->http->soon, SD_EVENT_ONESHOT);
+        }
+}
+
+/* The line of the request is there, the headers not yet. */
+static void *on_target(void *userdata, const char *target, struct MHD_Connection *connection)
+{
+        struct dmn_http *h = userdata;
+        struct connection *c = connection_of(connection);
+        struct dmn_http_request *q = calloc(1, sizeof *q);
+
+        if (!q || !c) {
+                free(q);
+                return NULL;
+        }
+        q->body.secret = true;
+        q->target = strdup(target);
+        if (!q->target)
+                return request_free(q);
+        q->connection = connection;
+        q->peer = c->peer;
+        q->http = h;
+        q->next = h->requests;
+        q->at = &h->requests;
+        if (q->next)
+                q->next->at = &q->next;
+        h->requests = q;
+        return q;
+}
+
+/* A part of the body. It is wiped where the library read it to: the library only frees. */
+static void request_take(struct dmn_http_request *q, const char *data, size_t n)
+{
+        if (n > q->http->options.body_bytes - q->body.length)
+                q->too_large = true;
+        if (q->too_large)
+                bth_buf_clear(&q->body);
+        else if (bth_buf_add(&q->body, data, n) < 0)
+                q->too_large = true;
+        bth_wipe((char *)data, n);
+}
+
+/* Is the length that was announced too much? Then the body is not waited for. */
+static bool announces_too_much(const struct dmn_http_request *q)
+{
+        const char *text = dmn_http_header(q, MHD_HTTP_HEADER_CONTENT_LENGTH);
+        uint64_t n;
+
+        return text && (bth_parse_u64(text, &n) < 0 || n > q->http->options.body_bytes);
+}
+
+static enum MHD_Result request_handle(struct dmn_http_request *q)
+{
+        struct connection *c = connection_of(q->connection);
+
+        if (c)
+                c->deadline_usec = NEVER;
+        q->stage = STAGE_HANDLED;
+        q->http->options.handler(q->http->options.userdata, q);
+        if (q->stage == STAGE_REPLIED)
+                return request_queue(q);
+        q->suspended = true;
+        MHD_suspend_connection(q->connection);
+        return MHD_YES;
+}
+
+/* Is called with the headers, with each part of the body, at its end, and after a suspension. */
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
+                                  const char *url, const char *method, const char *version,
+                                  const char *data, size_t *n, void **context)
+{
+        struct dmn_http_request *q = *context;
+
+        if (!q)
+                return MHD_NO;
+        if (q->stage == STAGE_REPLIED)
+                return request_queue(q);
+        if (q->stage != STAGE_RECEIVING)
+                return MHD_YES;
+        if (!q->method) {
+                q->method = strdup(method);
+                if (!q->method)
+                        return MHD_NO;
+                q->too_large = announces_too_much(q);
+                return q->too_large ? request_handle(q) : MHD_YES;
+        }
+        if (*n > 0) {
+                request_take(q, data, *n);
+                *n = 0;
+                return MHD_YES;
+        }
+        return request_handle(q);
+}
+
+/* The answer is out, or the connection broke. What the handler still has stays its own. */
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode why)
+{
+        struct dmn_http_request *q = *context;
+        struct connection *c = connection_of(connection);
+
+        *context = NULL;
+        if (c)
+                connection_deadline(c, c->http->options.request_sec + c->http->options.idle_sec);
+        if (!q)
+                return;
+        if (q->stage != STAGE_HANDLED) {
+                (void)request_free(q);
+                return;
+        }
+        *q->at = q->next;
+        if (q->next)
+                q->next->at = q->at;
+        q->at = NULL;
+        q->http = NULL;
+        q->connection = NULL;
+}
+
+/* --- the library inside the loop --- */
+
+/* Lets the library work, and asks when it wants to again although no descriptor moves. */
+static void run(struct dmn_http *h)
+{
+        MHD_UNSIGNED_LONG_LONG msec;
+
+        (void)MHD_run(h->daemon);
+        if (MHD_get_timeout(h->daemon, &msec) != MHD_YES) {
+                (void)sd_event_source_set_enabled(h->again, SD_EVENT_OFF);
+        } else if (msec == 0) {
+                (void)sd_event_source_set_enabled(h->soon, SD_EVENT_ONESHOT);
+        } else {
+                (void)sd_event_source_set_time_relative(h->again,
+                                                        MIN(msec, AGAIN_MAX_MSEC) * UINT64_C(1000));
+                (void)sd_event_source_set_enabled(h->again, SD_EVENT_ONESHOT);
+        }
+}
+
+static int on_epoll(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+        run(userdata);
+        return 0;
+}
+
+static int on_soon(sd_event_source *source, void *userdata)
+{
+        run(userdata);
+        return 0;
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        run(userdata);
+        return 0;
+}
+
+_printf_(2, 0) static void log_library(void *userdata, const char *format, va_list list)
+{
+        char text[256];
+
+        (void)vsnprintf(text, sizeof text, format, list);
+        text[strcspn(text, "\n")] = '\0';
+        bth_debug("http: %s", text);
+}
+
+/* --- connections --- */
+
+static void connection_deadline(struct connection *c, unsigned sec)
+{
+        struct dmn_http *h = c->http;
+        uint64_t next;
+
+        c->deadline_usec = bth_now_monotonic_usec() + sec * BTH_USEC_PER_SEC;
+        if (sd_event_source_get_enabled(h->deadlines, NULL) > 0 &&
+            sd_event_source_get_time(h->deadlines, &next) >= 0 && next <= c->deadline_usec)
+                return;
+        (void)sd_event_source_set_time(h->deadlines, c->deadline_usec);
+        (void)sd_event_source_set_enabled(h->deadlines, SD_EVENT_ONESHOT);
+}
+
+/* Those whose time is over see their socket end, which makes the library drop them. */
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct dmn_http *h = userdata;
+        uint64_t now = bth_now_monotonic_usec(), next = NEVER;
+
+        for (struct connection *c = h->connections; c; c = c->next) {
+                if (c->deadline_usec <= now) {
+                        bth_debug("http: a request or answer took too long");
+                        (void)shutdown(c->fd, SHUT_RDWR);
+                        c->deadline_usec = NEVER;
+                }
+                next = MIN(next, c->deadline_usec);
+        }
+        if (next != NEVER) {
+                (void)sd_event_source_set_time(source, next);
+                (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        }
+        (void)sd_event_source_set_enabled(h->accepting, h->n_connections < h->options.connections
+                                                                ? SD_EVENT_ON
+                                                                : SD_EVENT_OFF);
+        return 0;
+}
+
+static void connection_free(struct connection *c)
+{
+        struct connection **at = &c->http->connections;
+
+        while (*at != c)
+                at = &(*at)->next;
+        *at = c->next;
+        c->http->n_connections--;
+        if (c->http->accepting)
+                (void)sd_event_source_set_enabled(c->http->accepting, SD_EVENT_ON);
+        free(c);
+}
+
+static void on_connection(void *userdata, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+        struct dmn_http *h = userdata;
+        const union MHD_ConnectionInfo *info;
+        struct connection *c = h->connections;
+
+        if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+                if (*context)
+                        connection_free(*context);
+                *context = NULL;
+                return;
+        }
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        while (c && info && c->fd != info->connect_fd)
+                c = c->next;
+        *context = c;
+}
+
+static bool same_peer(const struct dmn_http_peer *a, const struct dmn_http_peer *b)
+{
+        return a->local == b->local &&
+               (a->local ? a->uid == b->uid : strcmp(a->address, b->address) == 0);
+}
+
+/* Returns 0 or -errno of getsockopt(2). */
+static int peer_of(int fd, const struct sockaddr_storage *address, struct dmn_http_peer *ret)
+{
+        struct ucred who;
+        socklen_t n = sizeof who;
+
+        *ret = (struct dmn_http_peer){ .local = address->ss_family == AF_UNIX };
+        if (!ret->local) {
+                const void *number =
+                        address->ss_family == AF_INET6
+                                ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
+                                : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
+
+                return inet_ntop(address->ss_family, number, ret->address, sizeof ret->address)
+                               ? 0
+                               : -errno;
+        }
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+                return -errno;
+        ret->uid = who.uid;
+        ret->gid = who.gid;
+        ret->pid = who.pid;
+        return 0;
+}
+
+static bool too_many_of(const struct dmn_http *h, const struct dmn_http_peer *peer)
+{
+        unsigned n = 0;
+
+        for (const struct connection *c = h->connections; c; c = c->next)
+                n += same_peer(&c->peer, peer);
+        return n >= h->options.per_peer;
+}
+
+static void take_connection(struct dmn_http *h, int fd_taken,
+                            const struct sockaddr_storage *address, socklen_t n)
+{
+        _cleanup_close_ int fd = fd_taken;
+        struct dmn_http_peer peer;
+        struct connection *c;
+
+        if (peer_of(fd, address, &peer) < 0)
+                return;
+        if (too_many_of(h, &peer)) {
+                bth_debug("http: a peer has too many connections");
+                return;
+        }
+        c = calloc(1, sizeof *c);
+        if (!c)
+                return;
+        c->http = h;
+        c->fd = fd;
+        c->peer = peer;
+        c->next = h->connections;
+        h->connections = c;
+        h->n_connections++;
+        connection_deadline(c, h->options.request_sec + h->options.idle_sec);
+        if (MHD_add_connection(h->daemon, take_fd(fd), (const struct sockaddr *)address, n) ==
+            MHD_YES)
+                return;
+        /* When it was refused late, the library has told and `c` is gone already. */
+        for (struct connection *known = h->connections; known; known = known->next) {
+                if (known == c) {
+                        connection_free(c);
+                        break;
+                }
+        }
+}
+
+static int on_accept(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+        struct dmn_http *h = userdata;
+
+        for (unsigned i = 0; i < ACCEPT_AT_ONCE && h->n_connections < h->options.connections; i++) {
+                struct sockaddr_storage address = { 0 };
+                socklen_t n = sizeof address;
+                int r = accept4(fd, (struct sockaddr *)&address, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+                if (r >= 0) {
+                        take_connection(h, r, &address, n);
+                        continue;
+                }
+                if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                        bth_log(LOG_WARNING, "cannot take a connection: %s, ignoring",
+                                bth_strerror(-errno));
+                        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                        (void)sd_event_source_set_time_relative(h->deadlines, ACCEPT_AGAIN_USEC);
+                        (void)sd_event_source_set_enabled(h->deadlines, SD_EVENT_ONESHOT);
+                }
+                break;
+        }
+        if (h->n_connections >= h->options.connections)
+                (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        run(h);
+        return 0;
+}
+
+unsigned dmn_http_connections(const struct dmn_http *h)
+{
+        return h->n_connections;
+}
+
+/* --- beginning and end --- */
+
+static void set_defaults(struct dmn_http_options *o)
+{
+        o->body_bytes = o->body_bytes ? o->body_bytes : DMN_HTTP_BODY_BYTES;
+        o->header_bytes = o->header_bytes ? o->header_bytes : DMN_HTTP_HEADER_BYTES;
+        o->connections = o->connections ? o->connections : DMN_HTTP_CONNECTIONS;
+        o->per_peer = o->per_peer ? o->per_peer : DMN_HTTP_PER_PEER;
+        o->idle_sec = o->idle_sec ? o->idle_sec : DMN_HTTP_IDLE_SEC;
+        o->request_sec = o->request_sec ? o->request_sec : DMN_HTTP_REQUEST_SEC;
+        o->reply_sec = o->reply_sec ? o->reply_sec : DMN_HTTP_REPLY_SEC;
+}
+
+/* The path stays as it came: it is decoded after it was split (daemon/api.c). */
+static size_t keep_escapes(void *userdata, struct MHD_Connection *connection, char *text)
+{
+        return strlen(text);
+}
+
+static int start_library(struct dmn_http *h)
+{
+        const struct dmn_http_options *o = &h->options;
+
+        h->daemon = MHD_start_daemon(
+                MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+                        MHD_USE_ERROR_LOG,
+                0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
+                MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED,
+                on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+                MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_CONNECTION_LIMIT,
+                o->connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_sec,
+                MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->header_bytes, MHD_OPTION_STRICT_FOR_CLIENT,
+                1, MHD_OPTION_END);
+        return h->daemon ? 0 : -ENOMEM;
+}
+
+static int add_sources(struct dmn_http *h)
+{
+        const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+        int r;
+
+        if (!info)
+                return -EOPNOTSUPP;
+        r = sd_event_add_io(h->loop, &h->epoll, info->epoll_fd, EPOLLIN, on_epoll, h);
+        if (r >= 0)
+                r = sd_event_add_defer(h->loop, &h->soon, on_soon, h);
+        if (r >= 0)
+                r = sd_event_add_time_relative(h->loop, &h->again, CLOCK_MONOTONIC, 0, 0, on_again,
+                                               h);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(h->again, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time_relative(h->loop, &h->deadlines, CLOCK_MONOTONIC, 0, 0,
+                                               on_deadline, h);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(h->deadlines, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_io(h->loop, &h->accepting, h->listen_fd, EPOLLIN, on_accept, h);
+        return MIN(r, 0);
+}
+
+int dmn_http_new(const struct dmn_http_options *options, struct dmn_http **ret_http)
+{
+        _cleanup_(dmn_http_freep) struct dmn_http *h = calloc(1, sizeof *h);
+        int r;
+
+        if (!h) {
+                (void)bth_close(options->fd);
+                return -ENOMEM;
+        }
+        h->listen_fd = options->fd;
+        h->options = *options;
+        h->loop = sd_event_ref(options->loop);
+        set_defaults(&h->options);
+        r = start_library(h);
+        if (r < 0)
+                return r;
+        r = add_sources(h);
+        if (r < 0)
+                return r;
+        *ret_http = take_ptr(h);
+        return 0;
+}
+
+/* The library must not be stopped while a connection is suspended: each wakes up to its end. */
+static void abandon_requests(struct dmn_http *h)
+{
+        for (struct dmn_http_request *q = h->requests; q; q = q->next) {
+                if (q->suspended) {
+                        q->suspended = false;
+                        MHD_resume_connection(q->connection);
+                }
+        }
+}
+
+struct dmn_http *dmn_http_free(struct dmn_http *h)
+{
+        if (!h)
+                return NULL;
+        h->accepting = sd_event_source_disable_unref(h->accepting);
+        h->epoll = sd_event_source_disable_unref(h->epoll);
+        h->soon = sd_event_source_disable_unref(h->soon);
+        h->again = sd_event_source_disable_unref(h->again);
+        abandon_requests(h);
+        if (h->daemon)
+                MHD_stop_daemon(h->daemon);
+        h->deadlines = sd_event_source_disable_unref(h->deadlines);
+        h->loop = sd_event_unref(h->loop);
+        h->listen_fd = bth_close(h->listen_fd);
+        free(h);
+        return NULL;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* http - an HTTP/1.1 server inside the daemon's loop, on one listening socket.
+ *
+ *     accept ── limits ── libmicrohttpd (its epoll descriptor is a source of the loop) ── request
+ *        │                                                                                  │
+ *     the peer: uid, gid, pid, or an address         answer, at once or later <── handler <─┘
+ *
+ * Every socket has its own server with its own limits, so that those who come over the network
+ * cannot take the places of those who are at the station. A request that is half sent waits at the
+ * cost of its sender only; one that does not become whole in time is cut off. Nothing here wakes up
+ * while nobody is connected. Bodies may hold keys: all copies are wiped. One thread: the loop's.
+ * Source: RFC 9110, RFC 9112; microhttpd.h, "external event loop"; unix(7), SO_PEERCRED. */
+#pragma once
+
+#include <netinet/in.h>
+#include <systemd/sd-event.h>
+
+#include "base/error.h"
+
+struct dmn_http;
+struct dmn_http_request;
+
+/* Who is at the other end of a connection. */
+struct dmn_http_peer {
+        bool local; /* over a Unix socket: uid, gid and pid are the kernel's word */
+        uid_t uid;
+        gid_t gid;
+        pid_t pid;
+        char address[INET6_ADDRSTRLEN]; /* of others; "" when local */
+};
+
+/* The request is whole. It is answered exactly once, in the handler or later, by dmn_http_reply().
+ */
+typedef void (*dmn_http_fn)(void *userdata, struct dmn_http_request *request);
+
+#define DMN_HTTP_BODY_BYTES    ((size_t)16 << 20)
+#define DMN_HTTP_HEADER_BYTES  ((size_t)32 << 10)
+#define DMN_HTTP_CONNECTIONS   64u
+#define DMN_HTTP_PER_PEER      24u
+#define DMN_HTTP_IDLE_SEC      30u
+#define DMN_HTTP_REQUEST_SEC   60u
+#define DMN_HTTP_REPLY_SEC     300u
+#define DMN_HTTP_HEADERS_EXTRA 8u /* of a reply */
+
+struct dmn_http_options {
+        sd_event *loop;
+        int fd; /* listening; taken over also on error */
+        /* 0: the numbers above */
+        size_t body_bytes, header_bytes; /* of one request */
+        unsigned connections, per_peer;  /* at once: all, and of one user or address */
+        unsigned idle_sec;               /* without a byte */
+        unsigned request_sec, reply_sec; /* from the first to the last byte, at most */
+        dmn_http_fn handler;
+        void *userdata;
+};
+
+/* Begins to serve. Returns 0, -ENOMEM, or -errno of sd-event(3). */
+int dmn_http_new(const struct dmn_http_options *options, struct dmn_http **ret_http) _must_check_;
+/* Cuts all connections off. Requests without an answer stay valid until they get it, which then
+ * goes nowhere. NULL is fine; returns NULL. */
+struct dmn_http *dmn_http_free(struct dmn_http *h);
+DEFINE_CLEANUP(dmn_http_free, struct dmn_http *);
+
+/* How many are connected. */
+unsigned dmn_http_connections(const struct dmn_http *h);
+
+/* What was asked. Texts are borrowed until the reply; "target" is the path with its query as it
+ * came, not decoded. */
+const char *dmn_http_method(const struct dmn_http_request *q);
+const char *dmn_http_target(const struct dmn_http_request *q);
+const struct dmn_http_peer *dmn_http_peer(const struct dmn_http_request *q);
+/* A header of the request, or NULL; only inside of the handler. */
+const char *dmn_http_header(const struct dmn_http_request *q, const char *name);
+/* NULL and 0 when there is none. NUL behind the last byte. */
+const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n);
+/* The body was larger than `body_bytes`, and was thrown away. */
+bool dmn_http_body_too_large(const struct dmn_http_request *q);
+
+struct dmn_http_header {
+        const char *name, *value;
+};
+struct dmn_http_reply {
+        unsigned status;  /* 200 to 599 */
+        const char *type; /* NULL: no body */
+        const char *body; /* copied */
+        size_t n;
+        struct dmn_http_header headers[DMN_HTTP_HEADERS_EXTRA]; /* up to a NULL name */
+};
+/* Answers and ends the request. A client that went away meanwhile does no harm. */
+void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *reply);
