@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/str.h"
+
 static bool is_crash(int signal)
 {
         switch (signal) {
@@ -35,4 +37,34 @@ int bth_exit_explain(int wait_status, struct bth_error *error)
         return bth_error_set(error, -ECANCELED, BTH_REASON_CANCELLED,
                              "the process of the drive was ended by signal %d",
                              WTERMSIG(wait_status));
+}
+
+static int signal_of_name(const char *name)
+{
+        for (int i = 1; i < NSIG; i++)
+                if (bth_streq(sigabbrev_np(i), name))
+                        return i;
+        return -EINVAL;
+}
+
+int bth_exit_from_systemd(const char *code, const char *status, int *ret_wait_status)
+{
+        uint64_t number;
+        int r;
+
+        if (!code || !status)
+                return -EINVAL;
+        if (strcmp(code, "exited") == 0) {
+                if (bth_parse_u64(status, &number) < 0 || number > UINT8_MAX)
+                        return -EINVAL;
+                *ret_wait_status = (int)number << 8;
+                return 0;
+        }
+        if (strcmp(code, "killed") != 0 && strcmp(code, "dumped") != 0)
+                return -EINVAL;
+        r = signal_of_name(status);
+        if (r < 0)
+                return r;
+        *ret_wait_status = r | (*code == 'd' ? WCOREFLAG : 0);
+        return 0;
 }

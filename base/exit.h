@@ -13,3 +13,8 @@
  * -EIO with BTH_REASON_NTFS_DAMAGED when it crashed or made no progress; -ECANCELED with
  * BTH_REASON_CANCELLED when it was ended by a signal that is no crash. */
 int bth_exit_explain(int wait_status, struct bth_error *error) _must_check_;
+
+/* The status of waitpid(2) from what systemd tells a service's ExecStopPost= in $EXIT_CODE
+ * ("exited", "killed", "dumped") and $EXIT_STATUS (a number, or a signal's name without SIG); see
+ * systemd.exec(5). Returns 0; -EINVAL for other words and for NULL. */
+int bth_exit_from_systemd(const char *code, const char *status, int *ret_wait_status) _must_check_;

@@ -285,6 +285,10 @@ static const struct field journal_read_fields[] = {
         FLAG_OF(5, journal_read.cut_off),
 };
 
+static const struct field exit_fields[] = {
+        NUMBER_OF(1, exit.wait_status, 0, UINT16_MAX),
+};
+
 struct table {
         const struct field *fields;
         size_t n;
@@ -333,6 +337,9 @@ static bool table_of(enum bth_message_type type, struct table *ret)
                 return true;
         case BTH_MESSAGE_JOURNAL_READ:
                 *ret = TABLE(journal_read_fields);
+                return true;
+        case BTH_MESSAGE_EXIT:
+                *ret = TABLE(exit_fields);
                 return true;
         default:
                 return false;

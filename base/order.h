@@ -43,6 +43,7 @@ enum bth_message_type {
         BTH_MESSAGE_RESULT,        /* once, last */
         BTH_MESSAGE_JOURNAL_DRIVE, /* once for each drive that a journal names */
         BTH_MESSAGE_JOURNAL_READ,  /* once a journal, in their order, after its drives */
+        BTH_MESSAGE_EXIT,          /* from whoever reaped the worker, where that is systemd */
 };
 
 /* What the worker does, for people: X(identifier, name, sentence). */
@@ -214,6 +215,10 @@ struct bth_journal_read {
         bool cut_off;     /* the last record was not ended */
 };
 
+struct bth_exit_report {
+        uint64_t wait_status; /* as of waitpid(2); for bth_exit_explain() */
+};
+
 struct bth_message {
         enum bth_message_type type;
         union {
@@ -229,6 +234,7 @@ struct bth_message {
                 struct bth_journal journal;
                 struct bth_journal_drive journal_drive;
                 struct bth_journal_read journal_read;
+                struct bth_exit_report exit;
         };
 };
 

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "daemon/ini.h"
+#include "daemon/worker-connect.h"
 #include "jobs/match.h"
 
 #define STATE_DIRECTORY "/var/lib/berth"
@@ -51,6 +52,7 @@ static const struct key station_keys[] = {
         { "run_directory", KIND_PATH, AT(dmn_config, run_directory), 0, 0 },
         { "spool_directory", KIND_PATH, AT(dmn_config, spool_directory), 0, 0 },
         { "worker", KIND_PATH, AT(dmn_config, worker), 0, 0 },
+        { "worker_socket", KIND_PATH, AT(dmn_config, worker_socket), 0, 0 },
         { "memory", KIND_BYTES, AT(dmn_config, memory_bytes), MEMORY_MIN, UINT64_C(1) << 40 },
         { "bandwidth", KIND_BYTES, AT(dmn_config, bandwidth_bytes_per_sec), 0, UINT64_C(1) << 40 },
         { "workers_at_once", KIND_COUNT, AT(dmn_config, workers_at_once), 1, HAL_BAYS_MAX },
@@ -390,10 +392,15 @@ static int config_new(struct dmn_config **ret, struct bth_error *error)
         return 0;
 }
 
-static int check(const struct dmn_config *c, struct bth_error *error)
+static int check(struct dmn_config *c, struct bth_error *error)
 {
         int r = check_accounts(c, error);
 
+        if (r == 0 && asprintf(&c->usual_worker_socket, "%s/worker.sock", c->run_directory) < 0) {
+                c->usual_worker_socket = NULL;
+                r = bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
+                                  "no memory for the configuration");
+        }
         if (r == 0)
                 bth_error_clear(error);
         return r;
@@ -502,6 +509,7 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
         hal_bays_clear(&c->bays);
         free(c->accounts);
         free_texts(c, station_keys, ARRAY_SIZE(station_keys));
+        free(c->usual_worker_socket);
         free(c);
         return NULL;
 }
@@ -514,4 +522,11 @@ const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                     strcmp(c->accounts[i].name, resource) == 0)
                         return &c->accounts[i];
         return NULL;
+}
+
+const char *dmn_config_worker(const struct dmn_config *c)
+{
+        if (c->worker_socket)
+                return c->worker_socket;
+        return dmn_worker_is_socket(c->usual_worker_socket) ? c->usual_worker_socket : c->worker;
 }

@@ -36,7 +36,9 @@ struct dmn_account_config {
 struct dmn_config {
         char *name, *location; /* of the station */
         char *state_directory, *run_directory, *spool_directory;
-        char *worker;                                   /* the program */
+        char *worker;              /* the program */
+        char *worker_socket;       /* of berth-worker.socket; NULL: the usual one, if it is there */
+        char *usual_worker_socket; /* not a key: in run_directory */
         uint64_t memory_bytes, bandwidth_bytes_per_sec; /* over all drives; bandwidth 0: no cap */
         uint64_t workers_at_once;
         uint64_t max_jobs; /* that are neither Completed nor Closed */
@@ -60,6 +62,10 @@ int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_
                      struct bth_error *error) _must_check_;
 struct dmn_config *dmn_config_free(struct dmn_config *c); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(dmn_config_free, struct dmn_config *);
+
+/* How a worker is started, for dmn_worker_start(): the socket that `worker_socket` names; or
+ * run_directory/worker.sock, when there is such a socket now; or the program. */
+const char *dmn_config_worker(const struct dmn_config *c);
 
 /* The account by resource id or name, or NULL. */
 const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,

@@ -377,8 +377,8 @@ int dmn_import_begin(sd_event *loop, struct job_thread *store, const struct dmn_
         i->who = import->who ? strdup(import->who) : NULL;
         if ((import->who && !i->who) || !copy_draft(i, config, account, import))
                 return no_memory(error);
-        r = dmn_journals_read(loop, config->worker, import->journals, import->n_journals, on_read,
-                              i, &i->reading, error);
+        r = dmn_journals_read(loop, dmn_config_worker(config), import->journals, import->n_journals,
+                              on_read, i, &i->reading, error);
         if (r < 0)
                 return r;
         *ret_importing = take_ptr(i);

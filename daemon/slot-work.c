@@ -284,8 +284,8 @@ static int give_order(struct dmn_slot *slot, struct bth_order *o, struct bth_err
 {
         static const struct dmn_worker_events events = { .on_report = on_report, .on_end = on_end };
 
-        return dmn_worker_start(slot->station->loop, slot->station->config->worker, o, &events,
-                                slot, &slot->worker, error);
+        return dmn_worker_start(slot->station->loop, dmn_config_worker(slot->station->config), o,
+                                &events, slot, &slot->worker, error);
 }
 
 int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bth_error *error)

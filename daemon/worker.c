@@ -11,17 +11,20 @@
 #include "base/exit.h"
 #include "base/frame.h"
 #include "base/time.h"
+#include "daemon/worker-connect.h"
 
 #define REPORTS_AT_ONCE 64 /* of one worker, before the loop looks at the others */
 
 struct dmn_worker {
         struct dmn_worker_events events;
         void *userdata;
-        pid_t pid; /* 0: reaped */
+        sd_event *loop;
+        pid_t pid; /* 0: reaped, or not ours to reap */
         int socket_fd;
         struct bth_frame_reader *reader;
         sd_event_source *io, *child, *timer;
         struct bth_message result; /* of type RESULT when there is one */
+        bool remote;               /* started by systemd: what reaped it says so in a message */
         bool has_result, reaped, closed, stopping, terminated;
         int wait_status;
         struct bth_error broken; /* what was wrong with what it said */
@@ -34,13 +37,20 @@ static void explain(const struct dmn_worker *w, struct bth_error *error)
 {
         if (w->broken.code < 0)
                 *error = w->broken;
+        else if (!w->reaped && w->stopping)
+                (void)bth_error_set(error, -ECANCELED, BTH_REASON_CANCELLED,
+                                    "the worker did not end when it was asked to");
+        else if (!w->reaped)
+                (void)bth_error_set(error, -EIO, BTH_REASON_INTERNAL,
+                                    "the worker went away without a result");
         else if (bth_exit_explain(w->wait_status, error) == 0)
                 (void)bth_error_set(error, -EIO, BTH_REASON_INTERNAL,
                                     "the worker ended with code %d and without a result",
                                     WEXITSTATUS(w->wait_status));
 }
 
-/* When both the process and what it said have come to an end, in whichever order. */
+/* When both the process and what it said have come to an end, in whichever order; of a process that
+ * is not ours, the end of its words is all. */
 static void end_if_over(struct dmn_worker *w)
 {
         struct bth_error error = BTH_ERROR_INIT;
@@ -49,7 +59,7 @@ static void end_if_over(struct dmn_worker *w)
                 w->events.on_end;
         void *userdata = w->userdata;
 
-        if (!w->reaped || !w->closed || !on_end)
+        if (!(w->reaped || w->remote) || !w->closed || !on_end)
                 return;
         w->events.on_end = NULL; /* once */
         w->timer = sd_event_source_disable_unref(w->timer);
@@ -77,6 +87,11 @@ static int on_timer(sd_event_source *s, uint64_t now_usec, void *userdata)
         struct dmn_worker *w = userdata;
 
         (void)now_usec;
+        if (w->remote) {
+                close_socket(w);
+                end_if_over(w);
+                return 0;
+        }
         if (w->reaped)
                 return 0;
         (void)kill(w->pid, w->terminated ? SIGKILL : SIGTERM);
@@ -105,7 +120,7 @@ static void distrust(struct dmn_worker *w, const struct bth_error *e)
 {
         if (w->broken.code == 0)
                 w->broken = *e;
-        if (!w->reaped)
+        if (w->pid > 0)
                 (void)kill(w->pid, SIGKILL);
         close_socket(w);
 }
@@ -119,7 +134,13 @@ static int take_report(struct dmn_worker *w, struct bth_frame *frame)
         struct bth_message m;
         int r = bth_message_from_frame(frame, &m, &e);
 
-        if (r == 0 && (m.type < BTH_MESSAGE_SANDBOX || w->has_result)) {
+        if (r == 0 && m.type == BTH_MESSAGE_EXIT && w->remote && !w->reaped) {
+                w->wait_status = (int)m.exit.wait_status;
+                w->reaped = true;
+                return 0;
+        }
+        if (r == 0 && (m.type < BTH_MESSAGE_SANDBOX || m.type == BTH_MESSAGE_EXIT || w->reaped ||
+                       w->has_result)) {
                 bth_message_clear(&m);
                 r = bth_error_set(&e, -EBADMSG, BTH_REASON_INTERNAL,
                                   "the worker said something out of turn");
@@ -215,23 +236,30 @@ static int listen_to(struct dmn_worker *w, sd_event *loop)
                 r = bth_frame_reader_new(w->socket_fd, &w->reader);
         if (r == 0)
                 r = sd_event_add_io(loop, &w->io, w->socket_fd, EPOLLIN, on_readable, w);
-        if (r >= 0)
+        if (r >= 0 && !w->remote)
                 r = sd_event_add_child(loop, &w->child, w->pid, WEXITED, on_child, w);
         return r < 0 ? r : 0;
 }
 
-static int start(struct dmn_worker *w, sd_event *loop, const char *program,
-                 const struct bth_message *messages, size_t n, struct bth_error *error)
+static int start_child(struct dmn_worker *w, const char *program, struct bth_error *error)
 {
         _cleanup_close_ int theirs = BTH_FD_NONE;
-        int ends[2], r;
+        int ends[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
                 return bth_error_set(error, -errno, BTH_REASON_INTERNAL,
                                      "no socket for the worker: %s", bth_strerror(-errno));
         w->socket_fd = ends[0];
         theirs = ends[1];
-        r = spawn(w, program, theirs, error);
+        return spawn(w, program, theirs, error);
+}
+
+static int start(struct dmn_worker *w, sd_event *loop, const char *program,
+                 const struct bth_message *messages, size_t n, struct bth_error *error)
+{
+        int r = w->remote ? dmn_worker_connect(program, &w->socket_fd, error)
+                          : start_child(w, program, error);
+
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n && r == 0; i++)
@@ -248,7 +276,12 @@ int dmn_worker_start(sd_event *loop, const char *program, const struct bth_order
                      struct dmn_worker **ret_worker, struct bth_error *error)
 {
         const struct bth_message m = { .type = BTH_MESSAGE_ORDER, .order = *order };
+        int r = dmn_worker_is_socket(program)
+                        ? dmn_worker_share_folder(program, order->state_fd, error)
+                        : 0;
 
+        if (r < 0)
+                return r;
         return dmn_worker_start_with(loop, program, &m, 1, events, userdata, ret_worker, error);
 }
 
@@ -266,6 +299,8 @@ int dmn_worker_start_with(sd_event *loop, const char *program, const struct bth_
         w->broken = BTH_ERROR_INIT;
         w->events = *events;
         w->userdata = userdata;
+        w->remote = dmn_worker_is_socket(program);
+        w->loop = sd_event_ref(loop);
         r = start(w, loop, program, messages, n, error);
         if (r < 0)
                 return r;
@@ -284,15 +319,16 @@ int dmn_worker_send(struct dmn_worker *w, const struct bth_message *m)
 void dmn_worker_stop(struct dmn_worker *w)
 {
         const struct bth_message stop = { .type = BTH_MESSAGE_STOP };
-        sd_event *loop;
+        int r;
 
         if (w->stopping || w->reaped)
                 return;
         w->stopping = true;
-        loop = sd_event_source_get_event(w->child);
-        if (dmn_worker_send(w, &stop) < 0 ||
-            sd_event_add_time_relative(loop, &w->timer, CLOCK_MONOTONIC, DMN_WORKER_STOP_USEC, 0,
-                                       on_timer, w) < 0)
+        r = dmn_worker_send(w, &stop);
+        if (r == 0 || w->remote)
+                r = sd_event_add_time_relative(w->loop, &w->timer, CLOCK_MONOTONIC,
+                                               r == 0 ? DMN_WORKER_STOP_USEC : 0, 0, on_timer, w);
+        if (r < 0 && w->pid > 0)
                 (void)kill(w->pid, SIGTERM);
 }
 
@@ -313,6 +349,7 @@ struct dmn_worker *dmn_worker_free(struct dmn_worker *w)
                         ;
         }
         close_socket(w);
+        w->loop = sd_event_unref(w->loop);
         if (w->has_result)
                 bth_message_clear(&w->result);
         free(w);

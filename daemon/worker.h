@@ -24,16 +24,20 @@ struct dmn_worker;
 struct dmn_worker_events {
         /* A report, not the result. It lives during the call only. */
         void (*on_report)(void *userdata, const struct bth_message *report);
-        /* The worker is gone and reaped. `result` is NULL when it gave none: then `error` says why
-         * (it crashed, made no progress, was killed, spoke nonsense), and bth_exit_explain() gave
-         * the reason. May free the worker. */
+        /* The worker is gone and reaped, or its connection is closed. `result` is NULL when it gave
+         * none: then `error` says why (it crashed, made no progress, was killed, spoke nonsense),
+         * and bth_exit_explain() gave the reason. May free the worker. */
         void (*on_end)(void *userdata, const struct bth_result_report *result,
                        const struct bth_error *error);
 };
 
-/* Starts `program` and gives it the order; what the order holds is copied or duplicated.
- * Returns 0; -EINVAL for an order that its reader would refuse; -errno of socketpair(2) or
- * posix_spawn(3); -ENOMEM. */
+/* Starts a worker and gives it the order; what the order holds is copied or duplicated.
+ *   program  a path: of a program, which becomes a child; or of a socket, behind which systemd
+ *            starts one for each connection (berth-worker.socket). The order's folder is then
+ *            given to the socket's group, see daemon/worker-connect.h. Such a worker cannot be
+ *            killed from here: it loses its connection, which it takes for the station's end
+ * Returns 0; -EINVAL for an order that its reader would refuse; -errno of socketpair(2),
+ * posix_spawn(3) or connect(2); the errors of dmn_worker_share_folder(); -ENOMEM. */
 int dmn_worker_start(sd_event *loop, const char *program, const struct bth_order *order,
                      const struct dmn_worker_events *events, void *userdata,
                      struct dmn_worker **ret_worker, struct bth_error *error) _must_check_;
@@ -50,6 +54,7 @@ void dmn_worker_stop(struct dmn_worker *w);
  * not read, -EINVAL, -ENOMEM. */
 int dmn_worker_send(struct dmn_worker *w, const struct bth_message *m) _must_check_;
 
+/* 0 when it is no child, or no more. */
 pid_t dmn_worker_pid(const struct dmn_worker *w);
 
 /* Kills it when it still runs, without on_end. NULL is fine; returns NULL. */

@@ -473,7 +473,8 @@ int upl_state_open(int folder_fd, const char *name,
         memcpy(s->identity, identity, sizeof s->identity);
         s->n_buckets = BUCKETS_FIRST;
         s->buckets = calloc(s->n_buckets, sizeof(struct entry *));
-        s->fd = openat(folder_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* Another user may go on, of the group that the folder is shared with: umask(2) decides. */
+        s->fd = openat(folder_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
         if (s->fd < 0)
                 r = bth_error_set(error, -errno, BTH_REASON_FILE_UNWRITABLE,
                                   "the record of the transfer cannot be opened: %s",

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* base - the small helpers that every module stands on. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/exit.h"
 #include "base/frame.h"
 #include "base/guid.h"
 #include "base/io.h"
@@ -251,15 +254,42 @@ static void test_status(void **state)
         assert_int_equal(bth_disposition_from_string("No-Overwrite"), -EINVAL);
 }
 
+static void test_exit_from_systemd(void **state)
+{
+        int status = 0;
+
+        (void)state;
+        assert_int_equal(bth_exit_from_systemd("exited", "86", &status), 0);
+        assert_int_equal(bth_exit_explain(status, NULL), -EIO);
+        assert_int_equal(bth_exit_from_systemd("exited", "0", &status), 0);
+        assert_int_equal(bth_exit_explain(status, NULL), 0);
+        assert_int_equal(bth_exit_from_systemd("dumped", "SEGV", &status), 0);
+        assert_true(WIFSIGNALED(status) && WCOREDUMP(status));
+        assert_int_equal(WTERMSIG(status), SIGSEGV);
+        assert_int_equal(bth_exit_from_systemd("killed", "TERM", &status), 0);
+        assert_int_equal(bth_exit_explain(status, NULL), -ECANCELED);
+        assert_int_equal(bth_exit_from_systemd("exited", "256", &status), -EINVAL);
+        assert_int_equal(bth_exit_from_systemd("killed", "9", &status), -EINVAL);
+        assert_int_equal(bth_exit_from_systemd("killed", NULL, &status), -EINVAL);
+        assert_int_equal(bth_exit_from_systemd("ended", "0", &status), -EINVAL);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_error_text),    cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_redact),        cmocka_unit_test(test_redact_ends),
-                cmocka_unit_test(test_log_line),      cmocka_unit_test(test_secret),
-                cmocka_unit_test(test_frame_hostile), cmocka_unit_test(test_frame_round_trip),
-                cmocka_unit_test(test_guid),          cmocka_unit_test(test_utf_lone_surrogate),
-                cmocka_unit_test(test_source_window), cmocka_unit_test(test_status),
+                cmocka_unit_test(test_error_text),
+                cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_redact),
+                cmocka_unit_test(test_redact_ends),
+                cmocka_unit_test(test_log_line),
+                cmocka_unit_test(test_secret),
+                cmocka_unit_test(test_frame_hostile),
+                cmocka_unit_test(test_frame_round_trip),
+                cmocka_unit_test(test_guid),
+                cmocka_unit_test(test_utf_lone_surrogate),
+                cmocka_unit_test(test_source_window),
+                cmocka_unit_test(test_status),
+                cmocka_unit_test(test_exit_from_systemd),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/io.h"
 #include "daemon/config.h"
+#include "daemon/udev-rules.h"
 
 static const char good[] = "# a station\n"
                            "[station]\n"
@@ -166,13 +170,64 @@ static void test_drop_ins(void **state)
         rmdir(folder);
 }
 
+/* A socket that the file names counts always; the usual one only while it is there. */
+static void test_worker(void **state)
+{
+        char folder[] = "/tmp/berth-config-XXXXXX", text[128];
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_config *c = NULL;
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        snprintf(text, sizeof text, "[station]\nrun_directory = %s\nworker = /w\n", folder);
+        assert_int_equal(dmn_config_parse(text, strlen(text), "c", &c, &e), 0);
+        assert_string_equal(dmn_config_worker(c), "/w");
+        snprintf(address.sun_path, sizeof address.sun_path, "%s/worker.sock", folder);
+        assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+        assert_string_equal(dmn_config_worker(c), address.sun_path);
+        c = dmn_config_free(c);
+        strcat(text, "worker_socket = /s\n");
+        assert_int_equal(dmn_config_parse(text, strlen(text), "c", &c, &e), 0);
+        assert_string_equal(dmn_config_worker(c), "/s");
+        (void)dmn_config_free(c);
+        close(fd);
+        unlink(address.sun_path);
+        rmdir(folder);
+}
+
+static void test_udev_rules(void **state)
+{
+        static const char text[] = "[bay 1]\nid_path = pci-0\n";
+        char folder[] = "/tmp/berth-config-XXXXXX", path[64], *rules;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_config *c = NULL;
+        struct stat st;
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        snprintf(path, sizeof path, "%s/59.rules", folder);
+        assert_int_equal(dmn_config_parse(text, strlen(text), "c", &c, &e), 0);
+        assert_int_equal(dmn_udev_rules_write(c, path, &e), 0);
+        assert_int_equal(bth_read_file(path, 65536, &rules, NULL), 0);
+        assert_non_null(strstr(rules, "ENV{ID_PATH}"));
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0644);
+        free(rules);
+        unlink(path);
+        rmdir(folder);
+        assert_int_equal(dmn_udev_rules_write(c, path, &e), -ENOENT);
+        assert_string_equal(e.object, path);
+        (void)dmn_config_free(c);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),
-                cmocka_unit_test(test_empty_is_a_station),
-                cmocka_unit_test(test_complaints),
-                cmocka_unit_test(test_drop_ins),
+                cmocka_unit_test(test_good),       cmocka_unit_test(test_empty_is_a_station),
+                cmocka_unit_test(test_complaints), cmocka_unit_test(test_drop_ins),
+                cmocka_unit_test(test_worker),     cmocka_unit_test(test_udev_rules),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
