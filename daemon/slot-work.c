@@ -238,19 +238,6 @@ static const struct dmn_account_config *find_account(const struct dmn_slot *slot
         return a;
 }
 
-static int read_credential(const struct dmn_account_config *a, struct bth_secret **ret,
-                           struct bth_error *error)
-{
-        int r = bth_secret_new_from_file(a->credential_file, BTH_ORDER_SECRET_MAX, true, ret);
-
-        if (r == 0)
-                return 0;
-        bth_error_at(error, a->credential_file, 0, BTH_ERROR_NO_OFFSET);
-        return bth_error_set(error, r, BTH_REASON_CREDENTIALS,
-                             "the credential of account '%s' cannot be read: %s", a->name,
-                             bth_strerror(r));
-}
-
 static void fill_account(struct bth_order *o, const struct dmn_account_config *a)
 {
         o->account = a->name;
@@ -299,7 +286,7 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
 
         if (!account)
                 return -ENOENT;
-        r = read_credential(account, &credential, error);
+        r = dmn_credential_read(account, &credential, error);
         if (r == 0)
                 r = open_folder(slot, &folder, error);
         if (r == 0)

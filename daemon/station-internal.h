@@ -2,6 +2,7 @@
 /* station-internal - what station*.c, slot*.c, lights.c and verbs-bays.c share. */
 #pragma once
 
+#include "daemon/credential.h"
 #include "daemon/lights.h"
 #include "daemon/slot.h"
 #include "daemon/station.h"
@@ -30,6 +31,7 @@ struct dmn_station {
         struct hal_udev *udev;
         struct hal_virtual *virtual;
         struct dmn_lights *lights;
+        struct dmn_credential_watch *credentials;
         struct dmn_slot *slots;
 
         sd_event_source *store_io, *clock, *again, *shares;
@@ -54,6 +56,8 @@ void dmn_station_changed(struct dmn_station *s);
 
 /* Takes the next configuration and its bays over. */
 void dmn_station_exchange(struct dmn_station *s);
+/* Watches the credentials of the configuration in force, and gives them to who runs. */
+void dmn_station_credentials(struct dmn_station *s);
 /* A new cap on the bandwidth over all drives; 0: none. */
 void dmn_station_limit(struct dmn_station *s, uint64_t bytes_per_sec);
 

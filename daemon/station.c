@@ -369,6 +369,7 @@ static void use_config(struct dmn_station *s, struct dmn_config *c)
         s->config = c;
         s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
         s->policy = (struct job_policy){ .dock_again_usec = c->dock_again_sec * BTH_USEC_PER_SEC };
+        dmn_station_credentials(s);
         dmn_station_look(s);
 }
 
@@ -527,6 +528,7 @@ struct dmn_station *dmn_station_free(struct dmn_station *s)
         while (s->slots)
                 dmn_slot_free(s->slots);
         unwatch(s);
+        s->credentials = dmn_credential_watch_free(s->credentials);
         s->store_io = sd_event_source_disable_unref(s->store_io);
         s->clock = sd_event_source_disable_unref(s->clock);
         s->again = sd_event_source_disable_unref(s->again);
