@@ -104,6 +104,7 @@ static void op_done(void *userdata, int r, const struct bth_error *error)
                 /* Everything that was to be stored is still in the slot: the next step repeats it.
                  */
                 op_free(op);
+                dmn_station_changed(s);
                 return;
         }
         if (r < 0) {
@@ -113,7 +114,8 @@ static void op_done(void *userdata, int r, const struct bth_error *error)
                 op->then(op);
         }
         op_free(op);
-        dmn_slot_step(slot);
+        dmn_slot_step(slot); /* which may free it */
+        dmn_station_changed(s);
 }
 
 static void submit(struct op *op, job_task_fn task)

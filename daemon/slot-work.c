@@ -145,11 +145,11 @@ static void give_up_if_hopeless(struct dmn_slot *slot)
         slot->failures = 0;
 }
 
-static uint64_t backoff_after(unsigned failures)
+static uint64_t backoff_after(const struct dmn_slot *slot)
 {
-        const unsigned doublings = MIN(failures, 6u);
+        const unsigned doublings = MIN(slot->failures, 6u);
 
-        return MIN(DMN_BACKOFF_USEC << doublings, DMN_BACKOFF_MAX_USEC);
+        return MIN(slot->station->backoff_usec << doublings, DMN_BACKOFF_MAX_USEC);
 }
 
 static uint64_t pause_after(const struct dmn_slot *slot)
@@ -163,7 +163,7 @@ static uint64_t pause_after(const struct dmn_slot *slot)
         case BTH_RUN_END_DRIVE_GONE:
                 return DMN_STILL_THERE_USEC;
         case BTH_RUN_END_FAILED:
-                return is_disk_full(r) ? DMN_STALLED_USEC : backoff_after(slot->failures);
+                return is_disk_full(r) ? DMN_STALLED_USEC : backoff_after(slot);
         default:
                 return 0;
         }

@@ -370,6 +370,10 @@ static void use_config(struct dmn_station *s, struct dmn_config *c)
         s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
         s->policy = (struct job_policy){ .dock_again_usec = c->dock_again_sec * BTH_USEC_PER_SEC };
         dmn_station_credentials(s);
+        for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
+                slot->again_usec = 0; /* what was wrong may have been put right */
+                slot->trouble = BTH_ERROR_INIT;
+        }
         dmn_station_look(s);
 }
 
@@ -492,6 +496,7 @@ int dmn_station_new(const struct dmn_station_options *options, struct dmn_statio
         s->host = options->host;
         s->store = options->store;
         s->without_udev = options->without_udev;
+        s->backoff_usec = options->backoff_usec > 0 ? options->backoff_usec : DMN_BACKOFF_USEC;
         s->store_trouble = BTH_ERROR_INIT;
         s->started_usec = bth_now_realtime_usec();
         s->config_path = strdup(options->config_path);
