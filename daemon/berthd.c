@@ -4,6 +4,7 @@
  *     berthd                       watches the bays until SIGTERM; reads the configuration again at
  *                                  SIGHUP
  *     berthd --check               says what is wrong with the configuration, and ends
+ *     berthd --udev-rules FILE     writes the rules by which udev knows the bays, and ends
  *
  * One loop (sd-event) decides, a second thread has the store, a worker process has each drive. */
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "daemon/station.h"
+#include "daemon/udev-rules.h"
 
 #define STATE_MODE   0700
 #define RUN_MODE     0755
@@ -27,7 +29,7 @@
 #define PRIVATE_MASK 077
 
 struct berthd {
-        const char *config_path;
+        const char *config_path, *rules_path;
         bool check, without_udev;
         int log_level;
 
@@ -41,17 +43,20 @@ struct berthd {
 
 static void usage(FILE *out)
 {
-        (void)fputs("Usage: berthd [--config FILE] [--log-level LEVEL] [--no-udev]\n"
-                    "       berthd [--config FILE] --check\n"
-                    "\n"
-                    "The daemon of a Berth station: watches the bays and copies what is docked.\n"
-                    "\n"
-                    "      --config FILE      instead of " DMN_CONFIG_PATH "\n"
-                    "      --check            check the configuration and end\n"
-                    "      --no-udev          virtual bays only\n"
-                    "      --log-level LEVEL  error, warning, notice, info or debug\n"
-                    "      --help, --version\n",
-                    out);
+        (void)fputs(
+                "Usage: berthd [--config FILE] [--log-level LEVEL] [--no-udev]\n"
+                "       berthd [--config FILE] --check\n"
+                "       berthd [--config FILE] --udev-rules FILE\n"
+                "\n"
+                "The daemon of a Berth station: watches the bays and copies what is docked.\n"
+                "\n"
+                "      --config FILE      instead of " DMN_CONFIG_PATH "\n"
+                "      --check            check the configuration and end\n"
+                "      --udev-rules FILE  write the rules by which udev knows the bays, and end\n"
+                "      --no-udev          virtual bays only\n"
+                "      --log-level LEVEL  error, warning, notice, info or debug\n"
+                "      --help, --version\n",
+                out);
 }
 
 static int level_of(const char *name)
@@ -76,6 +81,7 @@ static int parse_options(struct berthd *b, int argc, char **argv)
 {
         static const struct option options[] = { { "config", required_argument, NULL, 'c' },
                                                  { "check", no_argument, NULL, 'k' },
+                                                 { "udev-rules", required_argument, NULL, 'u' },
                                                  { "no-udev", no_argument, NULL, 'n' },
                                                  { "log-level", required_argument, NULL, 'l' },
                                                  { "help", no_argument, NULL, 'h' },
@@ -90,6 +96,9 @@ static int parse_options(struct berthd *b, int argc, char **argv)
                         break;
                 case 'k':
                         b->check = true;
+                        break;
+                case 'u':
+                        b->rules_path = optarg;
                         break;
                 case 'n':
                         b->without_udev = true;
@@ -276,7 +285,9 @@ static int run(struct berthd *b, struct bth_error *error)
 
         if (r == 0)
                 r = dmn_config_load(b->config_path, &b->config, error);
-        if (r < 0 || b->check)
+        if (r == 0 && b->rules_path)
+                r = dmn_udev_rules_write(b->config, b->rules_path, error);
+        if (r < 0 || b->check || b->rules_path)
                 return r;
         r = begin(b, error);
         if (r < 0)
