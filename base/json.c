@@ -2,7 +2,23 @@
 /* json - strict parsing and getters on jansson. */
 #include "base/json.h"
 
+#include <malloc.h>
+
+#include "base/secret.h"
+
 #define JSON_MAX_BYTES ((size_t)16 << 20)
+
+static void wiping_free(void *p)
+{
+        if (p)
+                bth_wipe(p, malloc_usable_size(p));
+        free(p);
+}
+
+void bth_json_wipe_freed(void)
+{
+        json_set_alloc_funcs(malloc, wiping_free);
+}
 
 int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
 {

@@ -16,6 +16,10 @@ static inline json_t *bth_json_free(json_t *j)
 DEFINE_CLEANUP(bth_json_free, json_t *);
 #define _cleanup_json_ _cleanup_(bth_json_freep)
 
+/* From now on what jansson frees is wiped before: also the copies that its parser makes of texts.
+ * For a process that gets secrets as JSON; once, when it begins. */
+void bth_json_wipe_freed(void);
+
 /* Parses `n` bytes: an object, no duplicate keys, valid UTF-8, nothing behind it.
  * Returns 0, -EBADMSG (error names line and column), -EFBIG beyond 16 MiB, -ENOMEM. */
 int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)

@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "daemon/api.h"
 #include "daemon/station.h"
 #include "daemon/udev-rules.h"
 
@@ -38,6 +39,7 @@ struct berthd {
         struct job_store *store;
         struct job_thread *thread;
         struct dmn_station *station;
+        struct dmn_api *api;
         bool stopping;
 };
 
@@ -249,6 +251,16 @@ static int begin_loop(struct berthd *b, struct bth_error *error)
                      : 0;
 }
 
+/* Last: who can connect finds everything there. */
+static int begin_api(struct berthd *b, struct bth_error *error)
+{
+        const struct dmn_config *config = dmn_station_config(b->station);
+        int fd;
+        int r = dmn_api_listen(config->run_directory, &fd, error);
+
+        return r < 0 ? r : dmn_api_new(b->station, fd, config->operators, &b->api, error);
+}
+
 static int begin(struct berthd *b, struct bth_error *error)
 {
         struct dmn_station_options options = { .config_path = b->config_path,
@@ -265,13 +277,15 @@ static int begin(struct berthd *b, struct bth_error *error)
         options.store = b->thread;
         options.config = b->config;
         r = dmn_station_new(&options, &b->station, error);
-        if (r == 0)
-                b->config = NULL; /* the station's */
-        return r;
+        if (r < 0)
+                return r;
+        b->config = NULL; /* the station's */
+        return begin_api(b, error);
 }
 
 static void end(struct berthd *b)
 {
+        b->api = dmn_api_free(b->api);
         b->station = dmn_station_free(b->station);
         b->thread = job_thread_free(b->thread);
         b->store = job_store_close(b->store);

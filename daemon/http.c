@@ -95,6 +95,33 @@ const struct dmn_http_peer *dmn_http_peer(const struct dmn_http_request *q)
         return &q->peer;
 }
 
+static struct connection *connection_of(struct MHD_Connection *c)
+{
+        const union MHD_ConnectionInfo *info =
+                MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+        return info ? info->socket_context : NULL;
+}
+
+bool dmn_http_peer_in_group(const struct dmn_http_request *q, gid_t group)
+{
+        const struct connection *c = q->http ? connection_of(q->connection) : NULL;
+        _cleanup_free_ gid_t *groups = NULL;
+        socklen_t n = 0;
+        bool found = q->peer.local && q->peer.gid == group;
+
+        /* The first call tells how many bytes there are. */
+        if (!c || !q->peer.local || found ||
+            getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &n) == 0 || errno != ERANGE)
+                return found;
+        groups = malloc(n);
+        if (!groups || getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &n) < 0)
+                return false;
+        for (size_t i = 0; i < n / sizeof *groups; i++)
+                found |= groups[i] == group;
+        return found;
+}
+
 const char *dmn_http_header(const struct dmn_http_request *q, const char *name)
 {
         return q->http ? MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name) : NULL;
@@ -109,14 +136,6 @@ const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n)
 bool dmn_http_body_too_large(const struct dmn_http_request *q)
 {
         return q->too_large;
-}
-
-static struct connection *connection_of(struct MHD_Connection *c)
-{
-        const union MHD_ConnectionInfo *info =
-                MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-        return info ? info->socket_context : NULL;
 }
 
 static void connection_deadline(struct connection *c, unsigned sec);

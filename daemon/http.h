@@ -71,6 +71,9 @@ const char *dmn_http_target(const struct dmn_http_request *q);
 const struct dmn_http_peer *dmn_http_peer(const struct dmn_http_request *q);
 /* A header of the request, or NULL; only inside of the handler. */
 const char *dmn_http_header(const struct dmn_http_request *q, const char *name);
+/* Is the local peer in this group, as its first or as a further one, by the kernel's word; false
+ * for others. Only inside of the handler. */
+bool dmn_http_peer_in_group(const struct dmn_http_request *q, gid_t group);
 /* NULL and 0 when there is none. NUL behind the last byte. */
 const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n);
 /* The body was larger than `body_bytes`, and was thrown away. */

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* api - see api.h. */
+#include "daemon/api.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/log.h"
+#include "base/names.h"
+#include "base/str.h"
+#include "daemon/route.h"
+
+#define BACKLOG      64
+#define SOCKET_MODE  0666 /* rights are told by who connects, not by who can */
+#define PASSWD_FILE  "/etc/passwd"
+#define WHO_MAX      96
+#define NAMES_MAX    32u /* of users, that are remembered */
+#define JSON_TYPE    "application/json"
+#define GROUP_BUFFER (64u << 10)
+
+struct known_user {
+        uid_t uid;
+        char who[WHO_MAX];
+};
+
+struct dmn_api {
+        struct dmn_station *station;
+        struct dmn_http *http;
+        bool has_group;
+        gid_t group;
+        struct known_user known[NAMES_MAX];
+        size_t n_known;
+};
+
+/* --- who --- */
+
+enum dmn_right dmn_api_right(uid_t own, uid_t uid, bool member)
+{
+        if (uid == 0 || uid == own)
+                return DMN_RIGHT_ADMIN;
+        return member ? DMN_RIGHT_OPERATE : DMN_RIGHT_READ;
+}
+
+/* Users of this machine have a name here; others stay numbers, since a directory service may take
+ * its time to answer, and the loop must not wait. */
+static void find_name(uid_t uid, char out[WHO_MAX])
+{
+        FILE *file = fopen(PASSWD_FILE, "re");
+        const struct passwd *entry;
+        char name[64];
+
+        (void)snprintf(out, WHO_MAX, "uid %u", (unsigned)uid);
+        if (!file)
+                return;
+        while ((entry = fgetpwent(file)) && entry->pw_uid != uid)
+                ;
+        if (entry)
+                (void)snprintf(
+                        out, WHO_MAX, "uid %u (%s)", (unsigned)uid,
+                        bth_escape(entry->pw_name, strlen(entry->pw_name), name, sizeof name));
+        (void)fclose(file);
+}
+
+static const char *who_is(struct dmn_api *a, uid_t uid)
+{
+        struct known_user *k;
+
+        for (size_t i = 0; i < a->n_known; i++)
+                if (a->known[i].uid == uid)
+                        return a->known[i].who;
+        if (a->n_known == NAMES_MAX)
+                a->n_known = 0;
+        k = &a->known[a->n_known++];
+        k->uid = uid;
+        find_name(uid, k->who);
+        return k->who;
+}
+
+/* --- answers --- */
+
+unsigned dmn_api_status(int code)
+{
+        static const struct {
+                int code;
+                unsigned status;
+        } table[] = {
+                { -EINVAL, 400 }, { -EBADMSG, 400 },    { -E2BIG, 400 },  { -EACCES, 403 },
+                { -ENOENT, 404 }, { -EOPNOTSUPP, 405 }, { -EPERM, 409 },  { -EEXIST, 409 },
+                { -EBUSY, 409 },  { -EFBIG, 413 },      { -EDQUOT, 429 }, { -EAGAIN, 429 },
+                { -ENOMEM, 500 }, { -ECANCELED, 503 },  { -ENOSPC, 507 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (table[i].code == code)
+                        return table[i].status;
+        return 500;
+}
+
+char *dmn_api_error_text(const struct bth_error *error)
+{
+        const char *reason = bth_reason_to_string(error->reason);
+        const char *sentence =
+                error->sentence[0] ? error->sentence : bth_reason_sentence(error->reason);
+        _cleanup_json_ json_t *j =
+                json_pack("{s:{s:s,s:s,s:s}}", "error", "reason", reason ? reason : "none",
+                          "message", sentence, "advice", bth_error_advice(error));
+        json_t *e = json_object_get(j, "error");
+
+        if (!j)
+                return NULL;
+        if (error->object[0])
+                (void)json_object_set_new(e, "object", json_string(error->object));
+        if (error->line > 0)
+                (void)json_object_set_new(e, "line", json_integer((json_int_t)error->line));
+        return bth_json_to_text(j);
+}
+
+static void reply_text(struct dmn_http_request *q, unsigned status, const char *text,
+                       const char *allow)
+{
+        struct dmn_http_reply reply = {
+                .status = status,
+                .type = JSON_TYPE,
+                .body = text,
+                .n = text ? strlen(text) : 0,
+        };
+
+        if (allow && allow[0])
+                reply.headers[0] = (struct dmn_http_header){ "Allow", allow };
+        if (!text)
+                reply.status = 500;
+        dmn_http_reply(q, &reply);
+}
+
+static void reply_error(struct dmn_http_request *q, const struct bth_error *error,
+                        const char *allow)
+{
+        _cleanup_free_ char *text = dmn_api_error_text(error);
+
+        reply_text(q, dmn_api_status(error->code), text, allow);
+}
+
+/* --- calls --- */
+
+/* A call that a verb has. It may outlive the API, as its request outlives the server. */
+struct open_call {
+        struct dmn_http_request *request;
+        enum dmn_verb verb;
+        char who[WHO_MAX];
+        char target[256];
+};
+
+static void log_act(const struct open_call *o, const struct bth_error *error)
+{
+        const struct dmn_verb_info *info = dmn_verb_info(o->verb);
+        const struct bth_log_field fields[] = {
+                { BTH_FIELD_OBJECT, o->target },
+                { BTH_FIELD_REASON, error ? bth_reason_to_string(error->reason) : NULL },
+        };
+
+        if (strcmp(info->method, "GET") == 0)
+                return;
+        bth_log_fields(LOG_NOTICE, fields, "%s: %s%s%s: %s", o->who, info->name,
+                       o->target[0] ? " " : "", o->target, error ? error->sentence : "done");
+}
+
+static void on_answer(void *userdata, int r, json_t *answer, const struct bth_error *error)
+{
+        struct open_call *o = userdata;
+        _cleanup_free_ char *text = r == 0 ? bth_json_to_text(answer) : NULL;
+
+        log_act(o, r < 0 ? error : NULL);
+        if (r < 0)
+                reply_error(o->request, error, NULL);
+        else
+                reply_text(o->request, 200, text, NULL);
+        free(o);
+}
+
+static int parse_body(struct dmn_http_request *q, json_t **ret_body, struct bth_error *error)
+{
+        size_t n;
+        const char *body = dmn_http_body(q, &n);
+
+        if (dmn_http_body_too_large(q))
+                return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
+                                     "the body has more than %zu bytes", DMN_HTTP_BODY_BYTES);
+        *ret_body = NULL;
+        return n > 0 ? bth_json_parse(body, n, ret_body, error) : 0;
+}
+
+static int make_call(struct dmn_api *a, struct dmn_http_request *q, struct dmn_route *route,
+                     struct dmn_call **ret_call, struct bth_error *error)
+{
+        const struct dmn_http_peer *peer = dmn_http_peer(q);
+        const bool member = a->has_group && dmn_http_peer_in_group(q, a->group);
+        struct open_call *o;
+        json_t *body;
+        int r = parse_body(q, &body, error);
+
+        if (r < 0)
+                return r;
+        o = calloc(1, sizeof *o);
+        if (!o) {
+                json_decref(body);
+                return -ENOMEM;
+        }
+        *o = (struct open_call){ .request = q, .verb = route->verb };
+        (void)snprintf(o->who, sizeof o->who, "%s", who_is(a, peer->uid));
+        if (route->target)
+                (void)bth_escape(route->target, strlen(route->target), o->target, sizeof o->target);
+        r = dmn_call_new(route->verb, o->who, dmn_api_right(getuid(), peer->uid, member),
+                         route->target, take_ptr(route->query), body, ret_call);
+        if (r < 0) {
+                free(o);
+                return r;
+        }
+        (*ret_call)->reply = on_answer;
+        (*ret_call)->userdata = o;
+        return 0;
+}
+
+static void on_request(void *userdata, struct dmn_http_request *q)
+{
+        struct dmn_api *a = userdata;
+        struct bth_error error = BTH_ERROR_INIT;
+        struct dmn_route route = { 0 };
+        struct dmn_call *call = NULL;
+        int r = dmn_route_parse(dmn_http_method(q), dmn_http_target(q), &route, &error);
+
+        if (r == 0)
+                r = make_call(a, q, &route, &call, &error);
+        if (r < 0) {
+                if (error.code == 0)
+                        (void)bth_error_set(&error, r, BTH_REASON_OUT_OF_MEMORY,
+                                            "there is no memory for the request");
+                reply_error(q, &error, r == -EOPNOTSUPP ? route.allow : NULL);
+        }
+        dmn_route_clear(&route);
+        if (call)
+                dmn_verb_call(a->station, call);
+}
+
+/* --- the socket --- */
+
+/* Does nobody listen on it? Then a daemon that was killed left it behind. */
+static bool is_left_behind(const struct sockaddr_un *address)
+{
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
+               errno == ECONNREFUSED;
+}
+
+static int bind_to(int fd, const struct sockaddr_un *address)
+{
+        if (bind(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+                return 0;
+        if (errno != EADDRINUSE || !is_left_behind(address))
+                return -errno;
+        if (unlink(address->sun_path) < 0 ||
+            bind(fd, (const struct sockaddr *)address, sizeof *address) < 0)
+                return -errno;
+        return 0;
+}
+
+int dmn_api_listen(const char *folder, int *ret_fd, struct bth_error *error)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        const int n = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", folder,
+                               DMN_API_SOCKET);
+        int r = fd < 0 ? -errno : 0;
+
+        bth_error_at(error, address.sun_path, 0, BTH_ERROR_NO_OFFSET);
+        if (r == 0 && (n < 0 || (size_t)n >= sizeof address.sun_path))
+                r = -ENAMETOOLONG;
+        if (r == 0)
+                r = bind_to(fd, &address);
+        if (r == 0 && (chmod(address.sun_path, SOCKET_MODE) < 0 || listen(fd, BACKLOG) < 0))
+                r = -errno;
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
+                                     r == -EADDRINUSE ? "another daemon listens on the socket: %s"
+                                                      : "the socket cannot be made: %s",
+                                     bth_strerror(r));
+        *ret_fd = take_fd(fd);
+        return 0;
+}
+
+/* At the start, before anything waits for the loop: the group may be in a directory service. */
+static bool find_group(const char *name, gid_t *ret_group)
+{
+        _cleanup_free_ char *buffer = malloc(GROUP_BUFFER);
+        struct group entry, *found = NULL;
+
+        if (!buffer || getgrnam_r(name, &entry, buffer, GROUP_BUFFER, &found) != 0 || !found) {
+                bth_log(LOG_WARNING, "there is no group '%s', so only root may operate, ignoring",
+                        name);
+                return false;
+        }
+        *ret_group = entry.gr_gid;
+        return true;
+}
+
+int dmn_api_new(struct dmn_station *station, int fd, const char *group, struct dmn_api **ret_api,
+                struct bth_error *error)
+{
+        _cleanup_(dmn_api_freep) struct dmn_api *a = calloc(1, sizeof *a);
+        struct dmn_http_options options = { .fd = fd, .handler = on_request };
+        int r;
+
+        if (!a) {
+                (void)bth_close(fd);
+                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY, "no memory");
+        }
+        bth_json_wipe_freed();
+        a->station = station;
+        a->has_group = find_group(group ? group : DMN_API_GROUP, &a->group);
+        options.loop = dmn_station_loop(station);
+        options.userdata = a;
+        r = dmn_http_new(&options, &a->http);
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_INTERNAL, "the API cannot be served: %s",
+                                     bth_strerror(r));
+        *ret_api = take_ptr(a);
+        return 0;
+}
+
+struct dmn_api *dmn_api_free(struct dmn_api *a)
+{
+        if (!a)
+                return NULL;
+        a->http = dmn_http_free(a->http);
+        free(a);
+        return NULL;
+}
