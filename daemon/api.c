@@ -159,7 +159,7 @@ static void log_act(const struct open_call *o, const struct bth_error *error)
 {
         const struct dmn_verb_info *info = dmn_verb_info(o->verb);
         const struct bth_log_field fields[] = {
-                { BTH_FIELD_OBJECT, o->target },
+                { BTH_FIELD_OBJECT, o->target[0] ? o->target : NULL },
                 { BTH_FIELD_REASON, error ? bth_reason_to_string(error->reason) : NULL },
         };
 

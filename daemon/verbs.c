@@ -27,7 +27,7 @@ void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)
         if (!info || !functions[c->verb])
                 dmn_call_refuse(c, -ENOENT, BTH_REASON_UNSUPPORTED, "there is no such verb");
         else if (c->right < info->right)
-                dmn_call_refuse(c, -EACCES, BTH_REASON_REFUSED, "this needs the right to %s",
+                dmn_call_refuse(c, -EACCES, BTH_REASON_NOT_PERMITTED, "this needs the right to %s",
                                 dmn_right_to_string(info->right));
         else
                 functions[c->verb](s, c);
