@@ -51,6 +51,7 @@ static const struct key station_keys[] = {
         { "state_directory", KIND_PATH, AT(dmn_config, state_directory), 0, 0 },
         { "run_directory", KIND_PATH, AT(dmn_config, run_directory), 0, 0 },
         { "spool_directory", KIND_PATH, AT(dmn_config, spool_directory), 0, 0 },
+        { "spool_account", KIND_TEXT, AT(dmn_config, spool_account), 0, 0 },
         { "operators", KIND_TEXT, AT(dmn_config, operators), 0, 0 },
         { "worker", KIND_PATH, AT(dmn_config, worker), 0, 0 },
         { "worker_socket", KIND_PATH, AT(dmn_config, worker_socket), 0, 0 },

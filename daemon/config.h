@@ -36,6 +36,7 @@ struct dmn_account_config {
 struct dmn_config {
         char *name, *location; /* of the station */
         char *state_directory, *run_directory, *spool_directory;
+        char *spool_account;       /* of single journals in the spool; NULL: none */
         char *operators;           /* the group whose members may operate; NULL: "berth" */
         char *worker;              /* the program */
         char *worker_socket;       /* of berth-worker.socket; NULL: the usual one, if it is there */

@@ -15,7 +15,8 @@ struct dmn_importing {
         void *userdata;
         struct dmn_journals *reading;
         struct dmn_journals_result *read;
-        bool in_store; /* then all below belongs to the store's thread */
+        bool telling, freed; /* done() is being called; it freed the import */
+        bool in_store;       /* then all below belongs to the store's thread */
 
         struct job_draft draft; /* its texts are ours */
         char **serials;         /* that are wanted */
@@ -177,7 +178,8 @@ struct dmn_importing *dmn_import_free(struct dmn_importing *i)
         if (!i)
                 return NULL;
         i->done = NULL;
-        if (!i->in_store) /* else on_stored() does it */
+        i->freed = true;
+        if (!i->in_store && !i->telling) /* else on_stored() or finish() does it */
                 destroy(i);
         return NULL;
 }
@@ -193,8 +195,12 @@ static void finish(struct dmn_importing *i, const struct bth_error *error)
                                                .n_notes = i->read ? i->read->n_notes : 0 };
 
         i->done = NULL;
+        i->telling = true;
         if (done)
                 done(i->userdata, error ? NULL : &imported, error);
+        i->telling = false;
+        if (i->freed)
+                destroy(i);
 }
 
 static void on_stored(void *userdata, int r, const struct bth_error *error)
@@ -202,7 +208,7 @@ static void on_stored(void *userdata, int r, const struct bth_error *error)
         struct dmn_importing *i = userdata;
 
         i->in_store = false;
-        if (!i->done)
+        if (i->freed)
                 destroy(i);
         else
                 finish(i, r < 0 ? error : NULL);
@@ -307,7 +313,7 @@ static bool copy_draft(struct dmn_importing *i, const struct dmn_config *c,
         char made[DMN_IMPORT_NAME_MAX], sha256[65] = "";
         bool good = true;
 
-        dmn_import_name(from->journals[0]->name, made);
+        dmn_import_name(from->base_name ? from->base_name : from->journals[0]->name, made);
         i->made_name = !from->name;
         d->verbose_log = choose(from->verbose_log, c->verbose_log);
         d->backup_manifest = choose(from->backup_manifest, c->manifest_backup);

@@ -20,7 +20,8 @@ struct dmn_import {
         size_t n_journals;
         const char *const *serials; /* only these of the drives that the journals name */
         size_t n_serials;           /* 0: all */
-        const char *scope, *name;   /* `name` NULL: made from the first journal's */
+        const char *scope, *name;   /* `name` NULL: one that is free is made */
+        const char *base_name;      /* … from this file name; NULL: from the first journal's */
         bool foreign_name;          /* others than berthctl's rules made it: job_name_check() */
         const char *account;        /* by name or resource id; must be configured */
         const char *location, *diagnostics, *tags; /* location NULL: the station's */

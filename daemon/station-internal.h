@@ -5,6 +5,7 @@
 #include "daemon/credential.h"
 #include "daemon/lights.h"
 #include "daemon/slot.h"
+#include "daemon/spool.h"
 #include "daemon/station.h"
 #include "hal/udev.h"
 #include "hal/virtual.h"
@@ -33,6 +34,7 @@ struct dmn_station {
         struct hal_virtual *virtual;
         struct dmn_lights *lights;
         struct dmn_credential_watch *credentials;
+        struct dmn_spool *spool;
         struct dmn_slot *slots;
 
         sd_event_source *store_io, *clock, *again, *shares;
@@ -59,6 +61,8 @@ void dmn_station_changed(struct dmn_station *s);
 void dmn_station_exchange(struct dmn_station *s);
 /* Watches the credentials of the configuration in force, and gives them to who runs. */
 void dmn_station_credentials(struct dmn_station *s);
+/* The same for its spool. */
+void dmn_station_spool(struct dmn_station *s);
 /* A new cap on the bandwidth over all drives; 0: none. */
 void dmn_station_limit(struct dmn_station *s, uint64_t bytes_per_sec);
 

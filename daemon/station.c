@@ -370,6 +370,7 @@ static void use_config(struct dmn_station *s, struct dmn_config *c)
         s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
         s->policy = (struct job_policy){ .dock_again_usec = c->dock_again_sec * BTH_USEC_PER_SEC };
         dmn_station_credentials(s);
+        dmn_station_spool(s);
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
                 slot->again_usec = 0; /* what was wrong may have been put right */
                 slot->trouble = BTH_ERROR_INIT;
@@ -534,6 +535,7 @@ struct dmn_station *dmn_station_free(struct dmn_station *s)
                 dmn_slot_free(s->slots);
         unwatch(s);
         s->credentials = dmn_credential_watch_free(s->credentials);
+        s->spool = dmn_spool_free(s->spool);
         s->store_io = sd_event_source_disable_unref(s->store_io);
         s->clock = sd_event_source_disable_unref(s->clock);
         s->again = sd_event_source_disable_unref(s->again);
