@@ -162,7 +162,7 @@ static const char *level_word(int level)
 static void to_stderr(int level, const char *message, char fields[][FIELD_MAX_BYTES], size_t n)
 {
         struct iovec parts[2 * FIELDS_MAX + 8];
-        size_t k = 0;
+        size_t k = 0, shown = 0;
 
 #define PART(s)                                                                        \
         parts[k++] = (struct iovec){ .iov_base = (void *)(uintptr_t)(const void *)(s), \
@@ -171,10 +171,12 @@ static void to_stderr(int level, const char *message, char fields[][FIELD_MAX_BY
         PART(": ");
         PART(message);
         for (size_t i = 0; i < n; i++) {
-                PART(i == 0 ? " [" : " ");
+                if (bth_starts_with(fields[i], BTH_FIELD_MESSAGE_ID "="))
+                        continue; /* says nothing to people */
+                PART(shown++ == 0 ? " [" : " ");
                 PART(fields[i]);
         }
-        if (n > 0)
+        if (shown > 0)
                 PART("]");
         PART("\n");
 #undef PART

@@ -250,21 +250,9 @@ static void then_docked(struct op *op)
         slot->drive = op->drive;
         slot->ejected = op->was_ejected;
         take_record(slot, op);
-        if (slot->record && slot->job > 0)
-                bth_log_fields(LOG_NOTICE,
-                               ((struct bth_log_field[]){
-                                       { BTH_FIELD_BAY, slot->bay },
-                                       { BTH_FIELD_DRIVE_SERIAL, slot->identity.serial },
-                                       { BTH_FIELD_JOB, slot->record->name } }),
-                               "bay %s: drive %s of job %s is docked", slot->bay,
-                               slot->record->drives[slot->drive].serial, slot->record->name);
-        else
-                bth_log_fields(LOG_NOTICE,
-                               ((struct bth_log_field[]){
-                                       { BTH_FIELD_BAY, slot->bay },
-                                       { BTH_FIELD_DRIVE_SERIAL, slot->identity.serial } }),
-                               "bay %s: drive %s is docked: %s", slot->bay, slot->identity.serial,
-                               slot->match.sentence);
+        dmn_slot_log(slot, LOG_NOTICE, slot->job > 0 ? BTH_ID(DRIVE_DOCKED) : BTH_ID(DRIVE_UNKNOWN),
+                     NULL, NULL,
+                     slot->job > 0 ? "it is docked, and belongs to a job" : slot->match.sentence);
         if (slot->match_by_hand.set && op->by_hand)
                 answer_wish(&slot->match_by_hand, 0, "the drive belongs to the job now", NULL);
 }
@@ -309,7 +297,7 @@ static void then_undocked(struct op *op)
         if (!op->ejected)
                 return;
         slot->ejected = true;
-        bth_log(LOG_NOTICE, "bay %s: drive %s is safe to remove", slot->bay, slot->identity.serial);
+        dmn_slot_log(slot, LOG_NOTICE, BTH_ID(DRIVE_SAFE), NULL, NULL, "it is safe to remove");
         answer_wish(&slot->eject, 0, "the drive is safe to remove", NULL);
 }
 
@@ -461,8 +449,7 @@ static void then_ended(struct op *op)
         struct dmn_slot *slot = op->slot;
 
         if (op->refused < 0)
-                bth_log(LOG_WARNING, "bay %s: the end of a run was refused: %s", slot->bay,
-                        op->refusal.sentence);
+                dmn_slot_log(slot, LOG_WARNING, NULL, NULL, "refused", op->refusal.sentence);
         bth_message_clear(&slot->result);
         slot->has_result = false;
         slot->report_activity = slot->report_progress = false;

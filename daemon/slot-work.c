@@ -26,27 +26,14 @@ int dmn_message_copy(const struct bth_message *m, struct bth_message *ret_copy)
 /* -- reports
  * ------------------------------------------------------------------------------------------ */
 
-static void log_of(const struct dmn_slot *slot, int level, const char *blob, const char *reason,
-                   const char *sentence)
-{
-        const struct bth_log_field fields[] = { { BTH_FIELD_BAY, slot->bay },
-                                                { BTH_FIELD_DRIVE_SERIAL, slot->identity.serial },
-                                                { BTH_FIELD_JOB, slot->record->name },
-                                                { BTH_FIELD_BLOB, blob },
-                                                { BTH_FIELD_REASON, reason } };
-
-        bth_log_fields(level, fields, "bay %s: drive %s: %s%s%s", slot->bay, slot->identity.serial,
-                       blob ? blob : "", blob ? ": " : "", sentence ? sentence : "");
-}
-
 static void take_activity(struct dmn_slot *slot, const struct bth_activity_report *a)
 {
         slot->activity = job_activity_of_worker(a->activity);
         free(slot->activity_sentence);
         slot->activity_sentence = a->sentence ? strdup(a->sentence) : NULL;
         slot->report_activity = true;
-        log_of(slot, LOG_INFO, NULL, NULL,
-               a->sentence ? a->sentence : bth_activity_sentence(a->activity));
+        dmn_slot_log(slot, LOG_INFO, NULL, NULL, NULL,
+                     a->sentence ? a->sentence : bth_activity_sentence(a->activity));
 }
 
 static void take_progress(struct dmn_slot *slot, const struct bth_progress_report *p)
@@ -65,7 +52,7 @@ static void on_report(void *userdata, const struct bth_message *m)
 
         switch (m->type) {
         case BTH_MESSAGE_SANDBOX:
-                log_of(slot, LOG_INFO, NULL, NULL, m->sandbox.sentence);
+                dmn_slot_log(slot, LOG_INFO, NULL, NULL, NULL, m->sandbox.sentence);
                 break;
         case BTH_MESSAGE_ACTIVITY:
                 take_activity(slot, &m->activity);
@@ -74,12 +61,12 @@ static void on_report(void *userdata, const struct bth_message *m)
                 take_progress(slot, &m->progress);
                 break;
         case BTH_MESSAGE_NOTE:
-                log_of(slot, LOG_NOTICE, m->note.blob, m->note.name, m->note.sentence);
+                dmn_slot_log(slot, LOG_NOTICE, NULL, m->note.blob, m->note.name, m->note.sentence);
                 break;
         case BTH_MESSAGE_OUTCOME:
                 if (m->outcome.reason)
-                        log_of(slot, LOG_WARNING, m->outcome.blob_path, m->outcome.reason,
-                               m->outcome.sentence);
+                        dmn_slot_log(slot, LOG_WARNING, NULL, m->outcome.blob_path,
+                                     m->outcome.reason, m->outcome.sentence);
                 break;
         default:
                 break;
@@ -169,6 +156,23 @@ static uint64_t pause_after(const struct dmn_slot *slot)
         }
 }
 
+static void log_end(const struct dmn_slot *slot)
+{
+        const struct bth_result_report *r = &slot->result.result;
+        const bool finished = r->end == BTH_RUN_END_FINISHED;
+        const bool well = finished && bth_streq(r->copy_status, "Completed");
+
+        dmn_slot_log(
+                slot, well ? LOG_NOTICE : LOG_WARNING,
+                well       ? BTH_ID(DRIVE_COMPLETED)
+                : finished ? BTH_ID(DRIVE_FAILED)
+                           : BTH_ID(DRIVE_INTERRUPTED),
+                NULL, r->reason,
+                r->sentence ? r->sentence
+                : finished ? bth_drive_status_sentence(bth_drive_status_from_string(r->copy_status))
+                           : bth_run_end_sentence(r->end));
+}
+
 static void on_end(void *userdata, const struct bth_result_report *result,
                    const struct bth_error *error)
 {
@@ -185,10 +189,7 @@ static void on_end(void *userdata, const struct bth_result_report *result,
         give_up_if_hopeless(slot);
         slot->has_result = true;
         slot->again_usec = bth_now_monotonic_usec() + pause_after(slot);
-        log_of(slot, slot->result.result.end == BTH_RUN_END_FINISHED ? LOG_NOTICE : LOG_WARNING,
-               NULL, slot->result.result.reason,
-               slot->result.result.sentence ? slot->result.result.sentence
-                                            : bth_run_end_sentence(slot->result.result.end));
+        log_end(slot);
         slot->worker = dmn_worker_free(slot->worker);
         slot->stopping = slot->has_progress = false;
         slot->rate = slot->memory_bytes = 0;
@@ -314,7 +315,8 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
         replace(&slot->activity_sentence, NULL);
         r = give_order(slot, &o, error);
         if (r == 0)
-                log_of(slot, LOG_INFO, NULL, NULL, "the worker was started");
+                dmn_slot_log(slot, LOG_INFO, BTH_ID(DRIVE_BEGUN), NULL, NULL,
+                             "the worker was started");
         return r;
 }
 

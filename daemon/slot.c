@@ -70,6 +70,22 @@ void dmn_slot_free(struct dmn_slot *slot)
         free(slot);
 }
 
+void dmn_slot_log(const struct dmn_slot *slot, int level, const char *id, const char *blob,
+                  const char *reason, const char *sentence)
+{
+        const struct bth_log_field fields[] = {
+                { BTH_FIELD_MESSAGE_ID, id },
+                { BTH_FIELD_BAY, slot->bay },
+                { BTH_FIELD_DRIVE_SERIAL, slot->identity.serial },
+                { BTH_FIELD_JOB, slot->job > 0 && slot->record ? slot->record->name : NULL },
+                { BTH_FIELD_BLOB, blob },
+                { BTH_FIELD_REASON, reason }
+        };
+
+        bth_log_fields(level, fields, "bay %s: drive %s: %s%s%s", slot->bay, slot->identity.serial,
+                       blob ? blob : "", blob ? ": " : "", sentence ? sentence : "");
+}
+
 struct job_drive *dmn_slot_drive(const struct dmn_slot *slot)
 {
         return slot->job > 0 && slot->record ? &slot->record->model.drives[slot->drive] : NULL;
@@ -113,8 +129,7 @@ void dmn_slot_docking(struct dmn_slot *slot, const struct hal_docking *d)
         if (d->state == HAL_DOCKING_GONE) {
                 slot->docking = NULL;
                 slot->gone = true;
-                bth_log(LOG_NOTICE, "bay %s: drive %s was removed", slot->bay,
-                        slot->identity.serial);
+                dmn_slot_log(slot, LOG_NOTICE, BTH_ID(DRIVE_REMOVED), NULL, NULL, "it was removed");
                 return;
         }
         if (d->state == HAL_DOCKING_READY && !slot->ready) {

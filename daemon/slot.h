@@ -99,6 +99,9 @@ void dmn_slot_step_at(struct dmn_slot *slot, uint64_t usec);
 /* What the bay shows: the drive's own activity and sentence, or what the slot waits for. */
 enum job_activity dmn_slot_activity(const struct dmn_slot *slot, const char **ret_sentence);
 struct job_drive *dmn_slot_drive(const struct dmn_slot *slot); /* NULL: no record */
+/* One line about the drive, with its fields. `id` is BTH_ID(…) or NULL, as blob and reason. */
+void dmn_slot_log(const struct dmn_slot *slot, int level, const char *id, const char *blob,
+                  const char *reason, const char *sentence);
 bool dmn_slot_works(const struct dmn_slot *slot);
 /* The worker's progress for the API, a new object; NULL when it has told none. */
 json_t *dmn_slot_progress(const struct dmn_slot *slot);

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 
 #include "base/log.h"
+#include "base/names.h"
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/share.h"
@@ -34,6 +35,13 @@ static int on_store(sd_event_source *source, int fd, uint32_t revents, void *use
 int dmn_station_submit(struct dmn_station *s, job_task_fn task, job_done_fn done, void *userdata)
 {
         return s->ending ? -ECANCELED : job_thread_submit(s->store, task, done, userdata);
+}
+
+static void log_as(int level, const char *id, const char *sentence)
+{
+        const struct bth_log_field fields[] = { { BTH_FIELD_MESSAGE_ID, id } };
+
+        bth_log_fields(level, fields, "%s", sentence);
 }
 
 static void step_all(struct dmn_station *s)
@@ -71,14 +79,14 @@ bool dmn_station_store_failed(struct dmn_station *s, int r, const struct bth_err
 {
         if (r != -ENOSPC && r != -EROFS && r != -EIO && r != -EDQUOT) {
                 if (s->store_trouble.code < 0 && r == 0) {
-                        bth_log(LOG_NOTICE, "records can be written again");
+                        log_as(LOG_NOTICE, BTH_ID(STORE_WELL), "the records can be written again");
                         s->store_trouble = BTH_ERROR_INIT;
                         dmn_station_look(s);
                 }
                 return false;
         }
         if (s->store_trouble.code == 0)
-                bth_log_error(LOG_CRIT, error);
+                log_as(LOG_CRIT, BTH_ID(STORE_TROUBLE), error->sentence);
         s->store_trouble = *error;
         if (!s->ending)
                 (void)sd_event_source_set_time_relative(s->again, DMN_STORE_AGAIN_USEC);

@@ -55,7 +55,9 @@ def free_port() -> int:
 
 
 class Azurite:
-    def __init__(self, tls: bool = False, memory_mib: int = 1024):
+    def __init__(self, tls: bool = False, memory_mib: int = 1024, keep: "pathlib.Path | None" = None):
+        """With `keep` the blobs are in that folder, so that the server may be restarted."""
+        self.keep, self.port = keep, None
         self.npm = npm_folder()
         self.node = self.npm / "node_modules/node/bin/node"
         self.tls = tls
@@ -69,14 +71,23 @@ class Azurite:
         make_certificates(folder)
         self.ca_file = str(folder / "ca.pem")
         self.port = free_port()
+        self.command_folder = folder
+        self.start()
+        return self
+
+    def start(self) -> None:
+        folder = self.command_folder
         self.endpoint = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{ACCOUNT}"
         command = [self.node, "--max-old-space-size=4096", self.npm / "node_modules/azurite/dist/src/blob/main.js",
-                   "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--inMemoryPersistence",
-                   "--skipApiVersionCheck", "--loose", "--silent", "--disableTelemetry",
-                   "--extentMemoryLimit", str(self.memory_mib)]
+                   "--blobHost", "127.0.0.1", "--blobPort", str(self.port),
+                   "--skipApiVersionCheck", "--loose", "--silent", "--disableTelemetry"]
+        if self.keep:
+            command += ["--location", self.keep]
+        else:
+            command += ["--inMemoryPersistence", "--extentMemoryLimit", str(self.memory_mib)]
         if self.tls:
             command += ["--cert", folder / "server.pem", "--key", folder / "server.key", "--oauth", "basic"]
-        self.log = open(folder / "log", "wb")
+        self.log = open(folder / "log", "ab")
         self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + START_LIMIT_SEC
         while time.monotonic() < deadline:
@@ -84,12 +95,12 @@ class Azurite:
                 raise Missing("the emulator ended: " + (folder / "log").read_text(errors="replace")[-500:])
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1):
-                    return self
+                    return
             except OSError:
                 time.sleep(0.1)
         raise Missing("the emulator did not start")
 
-    def __exit__(self, *_) -> None:
+    def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -98,6 +109,9 @@ class Azurite:
                 self.process.kill()
                 self.process.wait()
         self.log.close()
+
+    def __exit__(self, *_) -> None:
+        self.stop()
         self.folder.cleanup()
 
     def client(self, script: str, *args: str) -> object:
