@@ -2,6 +2,7 @@
 /* config - one table says which keys there are, what they take, and where it goes. */
 #include "daemon/config.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <limits.h>
 #include <stddef.h>
@@ -23,6 +24,9 @@
 #define MAX_JOBS_MAX    100000
 #define DOCK_AGAIN_SEC  (3 * 24 * 3600)
 #define DROP_INS_MAX    1024
+#define RATE_MAX        1000000
+#define RATE            100
+#define BURST           300
 
 enum kind {
         KIND_TEXT,
@@ -84,6 +88,31 @@ static const struct key account_keys[] = {
         { "client_key", KIND_PATH, AT(dmn_account_config, client_key), 0, 0 },
         { "connect_to", KIND_TEXT, AT(dmn_account_config, connect_to), 0, 0 },
         { "diagnostics", KIND_TEXT, AT(dmn_account_config, diagnostics), 0, 0 },
+};
+
+static const struct key api_keys[] = {
+        { "listen", KIND_TEXT, AT(dmn_api_config, listen), 0, 0 },
+        { "certificate", KIND_PATH, AT(dmn_api_config, certificate), 0, 0 },
+        { "key", KIND_PATH, AT(dmn_api_config, key), 0, 0 },
+        { "tokens", KIND_PATH, AT(dmn_api_config, tokens), 0, 0 },
+        { "url", KIND_TEXT, AT(dmn_api_config, url), 0, 0 },
+        { "rate", KIND_COUNT, AT(dmn_api_config, rate), 1, RATE_MAX },
+        { "burst", KIND_COUNT, AT(dmn_api_config, burst), 1, RATE_MAX },
+};
+
+static const struct key location_keys[] = {
+        { "title", KIND_TEXT, AT(dmn_location_config, title), 0, 0 },
+        { "recipient", KIND_TEXT, AT(dmn_location_config, recipient), 0, 0 },
+        { "street1", KIND_TEXT, AT(dmn_location_config, street1), 0, 0 },
+        { "street2", KIND_TEXT, AT(dmn_location_config, street2), 0, 0 },
+        { "city", KIND_TEXT, AT(dmn_location_config, city), 0, 0 },
+        { "state", KIND_TEXT, AT(dmn_location_config, state), 0, 0 },
+        { "postal_code", KIND_TEXT, AT(dmn_location_config, postal_code), 0, 0 },
+        { "country", KIND_TEXT, AT(dmn_location_config, country), 0, 0 },
+        { "phone", KIND_TEXT, AT(dmn_location_config, phone), 0, 0 },
+        { "additional", KIND_TEXT, AT(dmn_location_config, additional), 0, 0 },
+        { "carriers", KIND_TEXT, AT(dmn_location_config, carriers), 0, 0 },
+        { "alternates", KIND_TEXT, AT(dmn_location_config, alternates), 0, 0 },
 };
 
 /* -- values
@@ -314,6 +343,38 @@ static int take_account(struct loading *l, const struct dmn_ini_entry *e, struct
                                 : set_by_table(a, account_keys, ARRAY_SIZE(account_keys), e, error);
 }
 
+static int take_location(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        struct dmn_location_config *a;
+        bool new;
+        int r = check_name(e, error);
+
+        if (r < 0)
+                return r;
+        a = find_or_add((void **)&l->config->locations, &l->config->n_locations, sizeof *a,
+                        DMN_MAX_LOCATIONS, e->name, &new);
+        if (!a)
+                return bth_error_set(error, -E2BIG, BTH_REASON_LIMIT_EXCEEDED,
+                                     "there are too many locations");
+        if (new) {
+                a->line = e->line;
+                r = set_text(&a->file, l->file);
+        }
+        return r < 0 || !e->key
+                       ? r
+                       : set_by_table(a, location_keys, ARRAY_SIZE(location_keys), e, error);
+}
+
+static int take_api(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
+{
+        struct dmn_api_config *a = &l->config->api;
+
+        if (e->key)
+                return set_by_table(a, api_keys, ARRAY_SIZE(api_keys), e, error);
+        a->line = e->line;
+        return set_text(&a->file, l->file);
+}
+
 static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_error *error)
 {
         struct loading *l = userdata;
@@ -327,14 +388,18 @@ static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_
                 r = take_bay(l, e, error);
         else if (strcmp(e->section, "account") == 0)
                 r = take_account(l, e, error);
+        else if (strcmp(e->section, "location") == 0)
+                r = take_location(l, e, error);
+        else if (strcmp(e->section, "api") == 0 && e->name[0] == '\0')
+                r = take_api(l, e, error);
         else if (strcmp(e->section, "station") == 0 && e->name[0] == '\0')
                 r = e->key ? set_by_table(l->config, station_keys, ARRAY_SIZE(station_keys), e,
                                           error)
                            : 0;
         else
                 r = bth_error_set(error, -EINVAL, BTH_REASON_SYNTAX,
-                                  "there is no section [%s]: [station], [bay NAME] or [account "
-                                  "NAME] is expected",
+                                  "there is no section [%s]: [station], [api], [bay NAME], "
+                                  "[account NAME] or [location NAME] is expected",
                                   e->section);
         return r == -ENOMEM ? bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY,
                                             "no memory for the configuration")
@@ -364,11 +429,45 @@ static int check_accounts(const struct dmn_config *c, struct bth_error *error)
         return 0;
 }
 
+static int check_api(const struct dmn_config *c, struct bth_error *error)
+{
+        const struct dmn_api_config *a = &c->api;
+
+        if (!a->listen || (a->certificate && a->key && a->tokens))
+                return 0;
+        bth_error_at(error, a->file, a->line, BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                             "[api] needs certificate, key and tokens beside listen: over the "
+                             "network nothing is served without TLS and tokens");
+}
+
+static int check_locations(const struct dmn_config *c, struct bth_error *error)
+{
+        for (size_t i = 0; i < c->n_locations; i++) {
+                const struct dmn_location_config *l = &c->locations[i];
+                _cleanup_free_ char *names = strdup(l->alternates ? l->alternates : "");
+                char *save = NULL, *name = names ? strtok_r(names, " ", &save) : NULL;
+
+                for (; name; name = strtok_r(NULL, " ", &save)) {
+                        if (dmn_config_location(c, name))
+                                continue;
+                        bth_error_at(error, l->file, l->line, BTH_ERROR_NO_OFFSET);
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "location '%s' names '%s' as its alternate, which is "
+                                             "no [location]",
+                                             l->name, name);
+                }
+        }
+        return 0;
+}
+
 static int set_defaults(struct dmn_config *c)
 {
         c->memory_bytes = MEMORY_BYTES;
         c->workers_at_once = HAL_BAYS_MAX;
         c->max_jobs = JOB_ACTIVE_MAX;
+        c->api.rate = RATE;
+        c->api.burst = BURST;
         c->stall_sec = STALL_SEC;
         c->dock_again_sec = DOCK_AGAIN_SEC;
         c->default_disposition = BTH_DISPOSITION_RENAME;
@@ -398,6 +497,10 @@ static int check(struct dmn_config *c, struct bth_error *error)
 {
         int r = check_accounts(c, error);
 
+        if (r == 0)
+                r = check_api(c, error);
+        if (r == 0)
+                r = check_locations(c, error);
         if (r == 0 && asprintf(&c->usual_worker_socket, "%s/worker.sock", c->run_directory) < 0) {
                 c->usual_worker_socket = NULL;
                 r = bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
@@ -508,6 +611,14 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
                 free(c->accounts[i].name);
                 free(c->accounts[i].file);
         }
+        for (size_t i = 0; i < c->n_locations; i++) {
+                free_texts(&c->locations[i], location_keys, ARRAY_SIZE(location_keys));
+                free(c->locations[i].name);
+                free(c->locations[i].file);
+        }
+        free(c->locations);
+        free_texts(&c->api, api_keys, ARRAY_SIZE(api_keys));
+        free(c->api.file);
         hal_bays_clear(&c->bays);
         free(c->accounts);
         free_texts(c, station_keys, ARRAY_SIZE(station_keys));
@@ -523,6 +634,28 @@ const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                 if (bth_streq(c->accounts[i].resource_id, resource) ||
                     strcmp(c->accounts[i].name, resource) == 0)
                         return &c->accounts[i];
+        return NULL;
+}
+
+static bool same_location(const char *a, const char *b)
+{
+        while (a && *a && *b) {
+                a += strspn(a, " ");
+                b += strspn(b, " ");
+                if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+                        return false;
+                a += *a != '\0';
+                b += *b != '\0';
+        }
+        return a && a[strspn(a, " ")] == '\0' && b[strspn(b, " ")] == '\0';
+}
+
+const struct dmn_location_config *dmn_config_location(const struct dmn_config *c, const char *name)
+{
+        for (size_t i = 0; i < c->n_locations; i++)
+                if (same_location(c->locations[i].name, name) ||
+                    same_location(c->locations[i].title, name))
+                        return &c->locations[i];
         return NULL;
 }
 

@@ -3,6 +3,8 @@
  * order of their names.
  *
  *     [station]        one
+ *     [api]            the job service over the network, with TLS; none: not served
+ *     [location NAME]  where customers send their drives, as the job service tells them
  *     [bay NAME]       a slot, tied to a path, an enclosure's slot, a USB port, or a folder of
  * image files [account NAME]   a storage account: who may be written to, and with which credential
  *
@@ -15,9 +17,10 @@
 #include "base/order.h"
 #include "hal/bay.h"
 
-#define DMN_CONFIG_PATH  "/etc/berth/berthd.conf"
-#define DMN_MAX_ACCOUNTS 256
-#define DMN_NAME_MAX     64 /* bytes of an account's name */
+#define DMN_CONFIG_PATH   "/etc/berth/berthd.conf"
+#define DMN_MAX_ACCOUNTS  256
+#define DMN_NAME_MAX      64 /* bytes of an account's or location's name */
+#define DMN_MAX_LOCATIONS 256
 
 struct dmn_account_config {
         char *name;        /* of the section, and of the storage account */
@@ -29,6 +32,27 @@ struct dmn_account_config {
         char *containers;      /* that may be written to, apart by blanks; NULL: all */
         char *ca_file, *proxy, *client_cert, *client_key, *connect_to;
         char *diagnostics; /* container or folder of the copy logs; NULL: the default */
+        char *file;
+        uint64_t line;
+};
+
+struct dmn_api_config {
+        char *listen;                     /* "ADDRESS:PORT", "[::]:8443"; NULL: not served */
+        char *certificate, *key, *tokens; /* files; the last two of mode 0600 */
+        char *url;                        /* under which clients know it; NULL: as they ask */
+        uint64_t rate, burst;             /* requests of one peer: in a second, and at once */
+        char *file;
+        uint64_t line;
+};
+
+/* Specification 7.9; NULL: empty. */
+struct dmn_location_config {
+        char *name;  /* of the section: "westus" */
+        char *title; /* "West US"; NULL: `name` */
+        char *recipient, *street1, *street2, *city, *state, *postal_code, *country, *phone;
+        char *additional;
+        char *carriers;   /* apart by commas */
+        char *alternates; /* names of sections, apart by blanks; NULL: itself */
         char *file;
         uint64_t line;
 };
@@ -52,6 +76,9 @@ struct dmn_config {
         struct hal_bays bays;
         struct dmn_account_config *accounts;
         size_t n_accounts;
+        struct dmn_api_config api;
+        struct dmn_location_config *locations;
+        size_t n_locations;
 };
 
 /* Reads the file and its drop-ins. Returns 0; -EBADMSG or -EINVAL with file and line; -ENOENT and
@@ -64,6 +91,9 @@ int dmn_config_parse(const char *text, size_t n, const char *object, struct dmn_
                      struct bth_error *error) _must_check_;
 struct dmn_config *dmn_config_free(struct dmn_config *c); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(dmn_config_free, struct dmn_config *);
+
+/* The location by its name or title, blanks and case not counted ("West US", "westus"), or NULL. */
+const struct dmn_location_config *dmn_config_location(const struct dmn_config *c, const char *name);
 
 /* How a worker is started, for dmn_worker_start(): the socket that `worker_socket` names; or
  * run_directory/worker.sock, when there is such a socket now; or the program. */

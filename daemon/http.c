@@ -22,6 +22,7 @@
 #define ACCEPT_AT_ONCE    16u
 #define AGAIN_MAX_MSEC    UINT64_C(3600000)
 #define NEVER             UINT64_MAX
+#define TLS_PRIORITIES    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
 
 struct connection {
         struct connection *next;
@@ -36,6 +37,8 @@ struct dmn_http {
         int listen_fd;
         struct dmn_http_options options;
         struct MHD_Daemon *daemon;
+        char *certificate; /* the library only points to these */
+        struct bth_secret *key;
         sd_event_source *accepting, *epoll, *soon, *again, *deadlines;
         struct connection *connections;
         unsigned n_connections;
@@ -546,21 +549,47 @@ static size_t keep_escapes(void *userdata, struct MHD_Connection *connection, ch
         return strlen(text);
 }
 
+static int copy_tls(struct dmn_http *h, struct MHD_OptionItem items[4])
+{
+        const struct dmn_http_tls *tls = h->options.tls;
+        int r;
+
+        items[0] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
+        if (!tls)
+                return 0;
+        h->certificate = strdup(tls->certificate);
+        r = bth_secret_new_copy(tls->key->data, tls->key->length_bytes, &h->key);
+        if (r < 0 || !h->certificate)
+                return -ENOMEM;
+        items[0] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0, h->certificate };
+        items[1] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0, h->key->data };
+        items[2] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0,
+                                            (void *)(uintptr_t)TLS_PRIORITIES };
+        items[3] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
+        return 0;
+}
+
 static int start_library(struct dmn_http *h)
 {
         const struct dmn_http_options *o = &h->options;
+        struct MHD_OptionItem tls[4];
+        int r = copy_tls(h, tls);
 
+        if (r < 0)
+                return r;
         h->daemon = MHD_start_daemon(
                 MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
-                        MHD_USE_ERROR_LOG,
+                        MHD_USE_ERROR_LOG | (o->tls ? MHD_USE_TLS : 0),
                 0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
                 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED,
                 on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
                 MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_CONNECTION_LIMIT,
                 o->connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_sec,
                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->header_bytes, MHD_OPTION_STRICT_FOR_CLIENT,
-                1, MHD_OPTION_END);
-        return h->daemon ? 0 : -ENOMEM;
+                1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        r = h->daemon ? 0 : o->tls ? -EBADMSG : -ENOMEM;
+        h->options.tls = NULL; /* the caller's */
+        return r;
 }
 
 static int add_sources(struct dmn_http *h)
@@ -636,6 +665,8 @@ struct dmn_http *dmn_http_free(struct dmn_http *h)
         h->deadlines = sd_event_source_disable_unref(h->deadlines);
         h->loop = sd_event_unref(h->loop);
         h->listen_fd = bth_close(h->listen_fd);
+        h->key = bth_secret_free(h->key);
+        free(h->certificate);
         free(h);
         return NULL;
 }

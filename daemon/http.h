@@ -16,6 +16,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/error.h"
+#include "base/secret.h"
 
 struct dmn_http;
 struct dmn_http_request;
@@ -42,6 +43,13 @@ typedef void (*dmn_http_fn)(void *userdata, struct dmn_http_request *request);
 #define DMN_HTTP_REPLY_SEC     300u
 #define DMN_HTTP_HEADERS_EXTRA 8u /* of a reply */
 
+/* TLS 1.2 and 1.3, and nothing older. Both PEM; the certificate with those between it and its
+ * authority behind it. */
+struct dmn_http_tls {
+        const char *certificate;
+        const struct bth_secret *key;
+};
+
 struct dmn_http_options {
         sd_event *loop;
         int fd; /* listening; taken over also on error */
@@ -50,11 +58,13 @@ struct dmn_http_options {
         unsigned connections, per_peer;  /* at once: all, and of one user or address */
         unsigned idle_sec;               /* without a byte */
         unsigned request_sec, reply_sec; /* from the first to the last byte, at most */
+        const struct dmn_http_tls *tls;  /* NULL: plain; copied */
         dmn_http_fn handler;
         void *userdata;
 };
 
-/* Begins to serve. Returns 0, -ENOMEM, or -errno of sd-event(3). */
+/* Begins to serve. Returns 0, -ENOMEM, -EBADMSG for a certificate and key that cannot be used, or
+ * -errno of sd-event(3). */
 int dmn_http_new(const struct dmn_http_options *options, struct dmn_http **ret_http) _must_check_;
 /* Cuts all connections off. Requests without an answer stay valid until they get it, which then
  * goes nowhere. NULL is fine; returns NULL. */

@@ -34,7 +34,18 @@ static const char good[] = "# a station\n"
                            "endpoint = https://127.0.0.1:10000/photos\n"
                            "credential = key\n"
                            "credential_file = /etc/berth/photos.key\n"
-                           "containers = a b\n";
+                           "containers = a b\n"
+                           "[api]\n"
+                           "listen = [::]:8443\n"
+                           "certificate = /etc/berth/api.pem\n"
+                           "key = /etc/berth/api.key\n"
+                           "tokens = /etc/berth/tokens\n"
+                           "rate = 7\n"
+                           "[location westus]\n"
+                           "title = West US\n"
+                           "city = Quincy\n"
+                           "alternates = westus westeurope\n"
+                           "[location westeurope]\n";
 
 static void test_good(void **state)
 {
@@ -56,6 +67,14 @@ static void test_good(void **state)
         assert_ptr_equal(dmn_config_account(c, "photos"),
                          dmn_config_account(c, "/subscriptions/x/photos"));
         assert_null(dmn_config_account(c, "other"));
+        assert_string_equal(c->api.listen, "[::]:8443");
+        assert_int_equal(c->api.rate, 7);
+        assert_int_equal(c->n_locations, 2);
+        assert_string_equal(dmn_config_location(c, "West US")->city, "Quincy");
+        assert_ptr_equal(dmn_config_location(c, "WESTUS "), dmn_config_location(c, "westus"));
+        assert_null(dmn_config_location(c, "westus2"));
+        assert_null(dmn_config_location(c, "west"));
+        assert_null(dmn_config_location(c, ""));
         assert_string_equal(c->worker, "/usr/libexec/berth/berth-worker");
         (void)dmn_config_free(c);
 }
@@ -104,6 +123,9 @@ static void test_complaints(void **state)
                 { "[bay 1]\nusb = 1-2\n\n[bay 2]\nusb = 1-2\n", "", 5 },
                 { "[account a]\ncredential = key\n", "needs credential", 1 },
                 { "[account a]\ncredential = s3cret\n", "key, sas or bearer", 2 },
+                { "\n[api]\nlisten = [::]:1\ncertificate = /c\nkey = /k\n", "without TLS", 2 },
+                { "[api]\nrate = 0\n", "must be 1 to", 2 },
+                { "[location a]\nalternates = a b\n", "names 'b'", 1 },
                 { "[account a]\ncredential=key\ncredential_file=/k\nendpoint=http://x/a\n",
                   "allow_plain", 1 },
         };
