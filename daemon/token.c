@@ -44,7 +44,7 @@ static bool name_allowed(const char *name, size_t n)
 
 static bool right_allowed(enum dmn_right right)
 {
-        return right == DMN_RIGHT_READ || right == DMN_RIGHT_OPERATE || right == DMN_RIGHT_ADMIN;
+        return right > DMN_RIGHT_NONE && right < _DMN_RIGHT_MAX;
 }
 
 /* The next word of a line: [*at, *at + returned length). */
@@ -73,7 +73,8 @@ static int parse_line(const char *line, const char *end, struct entry *ret, stru
                 memcpy(right, line, n);
         ret->token.right = dmn_right_from_string(right);
         if (!right_allowed(ret->token.right))
-                return wrong(error, "a line begins with the right: read, operate or admin");
+                return wrong(error,
+                             "a line begins with the right: read, operate, admin or station");
         line += n;
         n = next_word(&line, end);
         if (!name_allowed(line, n))

@@ -3,7 +3,7 @@
  *
  *     # right    name      SHA-256 of the token, in hex
  *     read       portal    9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08
- *     operate    station-1 60303AE22B998861BCE3B28F33EEC1BE758A213C86C93C076DBE9F558C11C752
+ *     station    station-1 60303AE22B998861BCE3B28F33EEC1BE758A213C86C93C076DBE9F558C11C752
  *
  * Only hashes are kept, so the file gives nobody a token; it still must belong to root or to the
  * station's user and be closed to others, since a line in it is a right. Tokens are random and
@@ -21,7 +21,7 @@
 #define DMN_TOKEN_TEXT_BYTES 43u  /* of one that is made here: 256 bits in base64url */
 
 struct dmn_token {
-        enum dmn_right right; /* READ, OPERATE or ADMIN */
+        enum dmn_right right; /* READ, OPERATE, ADMIN or STATION */
         char name[DMN_TOKEN_NAME_MAX + 1];
 };
 

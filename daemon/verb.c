@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-static const char *const rights[] = { "none", "read", "operate", "admin" };
+static const char *const rights[] = { "none", "read", "operate", "admin", "station" };
 
 static const struct dmn_verb_info infos[] = {
 #define X(id, method, path, right, sentence) { #id, method, path, sentence, DMN_RIGHT_##right },
@@ -31,6 +31,14 @@ enum dmn_right dmn_right_from_string(const char *name)
 const struct dmn_verb_info *dmn_verb_info(enum dmn_verb v)
 {
         return (size_t)v < ARRAY_SIZE(infos) ? &infos[v] : NULL;
+}
+
+bool dmn_right_allows(enum dmn_right have, enum dmn_right need)
+{
+        if (have == DMN_RIGHT_STATION || need == DMN_RIGHT_STATION)
+                return need == DMN_RIGHT_NONE || have == need ||
+                       (have == DMN_RIGHT_ADMIN && need == DMN_RIGHT_STATION);
+        return have >= need;
 }
 
 int dmn_call_new(enum dmn_verb verb, const char *who, enum dmn_right right, const char *target,

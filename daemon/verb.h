@@ -18,11 +18,15 @@ enum dmn_right {
         DMN_RIGHT_READ,
         DMN_RIGHT_OPERATE,
         DMN_RIGHT_ADMIN,
+        DMN_RIGHT_STATION, /* of a station at its hub: the verbs under /v1/hub, and no others */
         _DMN_RIGHT_MAX,
         _DMN_RIGHT_INVALID = -EINVAL,
 };
 const char *dmn_right_to_string(enum dmn_right r);      /* "operate"; NULL outside the list */
 enum dmn_right dmn_right_from_string(const char *name); /* _INVALID for others */
+/* Is `have` enough for a verb that needs `need`? Each right has those before it; an administrator
+ * has a station's too, and a station has no other. */
+bool dmn_right_allows(enum dmn_right have, enum dmn_right need) _const_;
 
 /* X(identifier, method, path, right, sentence) */
 #define DMN_VERBS(X)                                                                             \
@@ -59,7 +63,12 @@ enum dmn_right dmn_right_from_string(const char *name); /* _INVALID for others *
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel", OPERATE, "takes a job back")              \
         X(JOB_RETURN, "POST", "/v1/jobs/{job}/return", OPERATE, "its drives were sent back")     \
         X(JOB_DELETE, "DELETE", "/v1/jobs/{job}", ADMIN, "takes a job's record away")            \
-        X(EVENTS_LIST, "GET", "/v1/events", READ, "the history of jobs and drives")
+        X(EVENTS_LIST, "GET", "/v1/events", READ, "the history of jobs and drives")              \
+        X(HUB_EVENTS, "POST", "/v1/hub/events", STATION, "takes the events of a station")        \
+        X(HUB_JOBS, "GET", "/v1/hub/jobs", STATION, "the jobs that a station needs, with keys")  \
+        X(HUB_STATIONS, "GET", "/v1/hub/stations", READ, "the stations that were heard")         \
+        X(HUB_DRIVES, "GET", "/v1/hub/drives", READ, "what the stations say of their drives")    \
+        X(HUB_CONFLICTS, "GET", "/v1/hub/conflicts", READ, "what cannot be true at once")
 
 enum dmn_verb {
 #define X(id, method, path, right, sentence) DMN_VERB_##id,

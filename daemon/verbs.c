@@ -26,7 +26,7 @@ void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)
 
         if (!info || !functions[c->verb])
                 dmn_call_refuse(c, -ENOENT, BTH_REASON_UNSUPPORTED, "there is no such verb");
-        else if (c->right < info->right)
+        else if (!dmn_right_allows(c->right, info->right))
                 dmn_call_refuse(c, -EACCES, BTH_REASON_NOT_PERMITTED, "this needs the right to %s",
                                 dmn_right_to_string(info->right));
         else
