@@ -145,7 +145,14 @@ static void send_lots(struct batch *b, struct lot *lots, size_t n)
 
                 if (!l->data || atomic_load(b->env->stop))
                         continue;
-                l->r = upl_transfer_decide(&l->t);
+                /* Another entry has its name: what it gets instead must be looked for. */
+                l->r = upl_transfer_claim(&l->t, l->t.name);
+                if (l->r == -EEXIST) {
+                        l->r = 0;
+                        continue;
+                }
+                if (l->r == 0)
+                        l->r = upl_transfer_decide(&l->t);
                 if (l->r == 0)
                         l->r = upl_transfer_build_whole(&l->t, l->data, &l->call);
                 if (l->r < 0)

@@ -155,6 +155,8 @@ struct upl_target upl_transfer_target(const struct upl_transfer *t);
 /* Did an earlier attempt of ours, under the stored intent, commit what is there now? Returns 0, and
  * errors as upl_parts_send(). */
 int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours) _must_check_;
+/* Takes a name for this entry of the manifest. Returns as upl_state_claim(). */
+int upl_transfer_claim(struct upl_transfer *t, const char *name) _must_check_;
 /* Picks the name and the condition and stores the intent. Returns 0, TRANSFER_SKIP, TRANSFER_OURS,
  * and errors as upl_parts_send(). */
 int upl_transfer_decide(struct upl_transfer *t) _must_check_;

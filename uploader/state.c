@@ -13,6 +13,7 @@
 #include "base/le.h"
 #include "base/str.h"
 #include "crypto/crc64.h"
+#include "uploader/claims.h"
 
 #define MAGIC             "BERTHUPL"
 #define HEADER_BYTES      64u
@@ -50,6 +51,7 @@ struct upl_state {
         int failed; /* the error that ended all writing */
         struct entry **buckets;
         size_t n_buckets, n_entries;
+        struct upl_claims *claims;
 };
 
 void upl_intent_clear(struct upl_intent *i)
@@ -216,12 +218,14 @@ static int copy_outcome(struct upl_outcome *to, const struct upl_outcome *from)
         return r;
 }
 
-static int remember_intent(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
+static int remember_intent(struct upl_state *s, uint64_t blob, const char *container,
+                           const struct upl_intent *intent)
 {
         struct upl_intent *copy = calloc(1, sizeof *copy);
         struct entry *e = find_or_add(s, blob);
 
-        if (!copy || !e || copy_intent(copy, intent) < 0) {
+        if (!copy || !e || upl_claims_seize(s->claims, container, intent->name, blob) < 0 ||
+            copy_intent(copy, intent) < 0) {
                 free(copy);
                 return -ENOMEM;
         }
@@ -230,12 +234,16 @@ static int remember_intent(struct upl_state *s, uint64_t blob, const struct upl_
         return 0;
 }
 
-static int remember_outcome(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
+static int remember_outcome(struct upl_state *s, uint64_t blob, const char *container,
+                            const struct upl_outcome *outcome)
 {
         struct upl_outcome *copy = calloc(1, sizeof *copy);
         struct entry *e = find_or_add(s, blob);
+        int r = 0;
 
-        if (!copy || !e || copy_outcome(copy, outcome) < 0) {
+        if (outcome->disposition != BTH_DISPOSITION_STATUS_SKIPPED)
+                r = upl_claims_seize(s->claims, container, outcome->name, blob);
+        if (!copy || !e || r < 0 || copy_outcome(copy, outcome) < 0) {
                 free(copy);
                 return -ENOMEM;
         }
@@ -313,16 +321,20 @@ static int take_text(struct cursor *c, char **ret_text)
 static int replay_intent(struct upl_state *s, uint64_t blob, struct cursor *c)
 {
         struct upl_intent i = { .realtime_usec = take_number(c, 8) };
-        int r = take_text(c, &i.name);
+        _cleanup_free_ char *container = NULL;
+        int r = take_text(c, &container);
+
+        if (r == 0)
+                r = take_text(c, &i.name);
 
         if (r == 0)
                 r = take_text(c, &i.etag);
         if (r == 0)
                 r = take_text(c, &i.lease_id);
-        if (r == 0 && (c->bad || !i.name))
+        if (r == 0 && (c->bad || !container || !i.name))
                 r = -EBADMSG;
         if (r == 0)
-                r = remember_intent(s, blob, &i);
+                r = remember_intent(s, blob, container, &i);
         upl_intent_clear(&i);
         return r;
 }
@@ -331,17 +343,21 @@ static int replay_outcome(struct upl_state *s, uint64_t blob, struct cursor *c)
 {
         struct upl_outcome o = { 0 };
         uint64_t status = take_number(c, 4), disposition = take_number(c, 4);
-        int r = take_text(c, &o.name);
+        _cleanup_free_ char *container = NULL;
+        int r = take_text(c, &container);
+
+        if (r == 0)
+                r = take_text(c, &o.name);
 
         if (r == 0)
                 r = take_text(c, &o.etag);
-        if (r == 0 && (c->bad || !o.name || status >= _BTH_BLOB_STATUS_MAX ||
+        if (r == 0 && (c->bad || !container || !o.name || status >= _BTH_BLOB_STATUS_MAX ||
                        disposition >= _BTH_DISPOSITION_STATUS_MAX))
                 r = -EBADMSG;
         o.status = (enum bth_blob_status)status;
         o.disposition = (enum bth_disposition_status)disposition;
         if (r == 0)
-                r = remember_outcome(s, blob, &o);
+                r = remember_outcome(s, blob, container, &o);
         upl_outcome_clear(&o);
         return r;
 }
@@ -479,7 +495,8 @@ int upl_state_open(int folder_fd, const char *name,
                 r = bth_error_set(error, -errno, BTH_REASON_FILE_UNWRITABLE,
                                   "the record of the transfer cannot be opened: %s",
                                   bth_strerror(-errno));
-        else if (!s->buckets || pthread_mutex_init(&s->lock, NULL) != 0)
+        else if (!s->buckets || upl_claims_new(&s->claims) < 0 ||
+                 pthread_mutex_init(&s->lock, NULL) != 0)
                 r = -ENOMEM;
         else if (pthread_cond_init(&s->flushed, NULL) != 0) {
                 (void)pthread_mutex_destroy(&s->lock);
@@ -487,6 +504,7 @@ int upl_state_open(int folder_fd, const char *name,
         }
         if (r < 0) {
                 (void)bth_close(s->fd);
+                (void)upl_claims_free(s->claims);
                 free(s->buckets);
                 free(s);
                 return r;
@@ -515,6 +533,7 @@ struct upl_state *upl_state_free(struct upl_state *s)
                         entry_free(e);
                 }
         free(s->buckets);
+        (void)upl_claims_free(s->claims);
         (void)pthread_cond_destroy(&s->flushed);
         (void)pthread_mutex_destroy(&s->lock);
         (void)bth_close(s->fd);
@@ -585,11 +604,35 @@ static int flush_up_to(struct upl_state *s, uint64_t end)
         return s->failed;
 }
 
-int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
+int upl_state_claim(struct upl_state *s, uint64_t blob, const char *container, const char *name)
+{
+        int r;
+
+        (void)pthread_mutex_lock(&s->lock);
+        r = upl_claims_take(s->claims, container, name, blob);
+        (void)pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+bool upl_state_is_claimed(struct upl_state *s, uint64_t blob, const char *container,
+                          const char *name)
+{
+        bool claimed;
+
+        (void)pthread_mutex_lock(&s->lock);
+        claimed = upl_claims_others(s->claims, container, name, blob);
+        (void)pthread_mutex_unlock(&s->lock);
+        return claimed;
+}
+
+int upl_state_intend(struct upl_state *s, uint64_t blob, const char *container,
+                     const struct upl_intent *intent)
 {
         _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
         int r = add_u64(&payload, intent->realtime_usec);
 
+        if (r == 0)
+                r = add_text(&payload, container);
         if (r == 0)
                 r = add_text(&payload, intent->name);
         if (r == 0)
@@ -601,7 +644,7 @@ int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent
         (void)pthread_mutex_lock(&s->lock);
         r = append(s, RECORD_INTENT, blob, &payload);
         if (r == 0)
-                r = remember_intent(s, blob, intent);
+                r = remember_intent(s, blob, container, intent);
         if (r == 0)
                 r = flush_up_to(s, s->size_bytes);
         (void)pthread_mutex_unlock(&s->lock);
@@ -647,13 +690,16 @@ int upl_state_flush(struct upl_state *s)
         return r;
 }
 
-int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
+int upl_state_finish(struct upl_state *s, uint64_t blob, const char *container,
+                     const struct upl_outcome *outcome)
 {
         _cleanup_buf_ struct bth_buf payload = BTH_BUF_INIT;
         int r = add_u32(&payload, (uint32_t)outcome->status);
 
         if (r == 0)
                 r = add_u32(&payload, (uint32_t)outcome->disposition);
+        if (r == 0)
+                r = add_text(&payload, container);
         if (r == 0)
                 r = add_text(&payload, outcome->name);
         if (r == 0)
@@ -663,7 +709,7 @@ int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcom
         (void)pthread_mutex_lock(&s->lock);
         r = append(s, RECORD_OUTCOME, blob, &payload);
         if (r == 0)
-                r = remember_outcome(s, blob, outcome);
+                r = remember_outcome(s, blob, container, outcome);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }

@@ -5,8 +5,9 @@
  * CRC-64 then records: u32 kind, u32 length, u64 blob index, payload, u64 CRC-64 of all before
  *
  * A file that only grows. The service is the memory of the data itself; here stands what it cannot
- * tell: which name was picked, under which condition, and what was finished. An intent is on stable
- * storage before the first block of its blob is sent. A record that was cut by a crash ends the
+ * tell: which name was picked, under which condition, and what was finished, and which entry of the
+ * manifest has which name. An intent is on stable storage before the first block of its blob is
+ * sent. A record that was cut by a crash ends the
  * file: what is behind it is dropped. All integers little-endian. Any thread. Source: design,
  * decisions 5 and 8. */
 #pragma once
@@ -14,7 +15,7 @@
 #include "base/error.h"
 #include "base/status.h"
 
-#define UPL_STATE_VERSION        1u
+#define UPL_STATE_VERSION        2u
 #define UPL_STATE_IDENTITY_BYTES 32u
 
 struct upl_state;
@@ -56,13 +57,22 @@ struct upl_outcome {
 };
 void upl_outcome_clear(struct upl_outcome *o);
 
+/* A name is taken by one entry: by a record of it, or for this run. Returns 0, also when the entry
+ * had it already; -EEXIST when another entry has it; -ENOMEM. */
+int upl_state_claim(struct upl_state *s, uint64_t blob, const char *container, const char *name)
+        _must_check_;
+/* Has another entry than `blob` the name? */
+bool upl_state_is_claimed(struct upl_state *s, uint64_t blob, const char *container,
+                          const char *name);
+
 /* Record; an intent is on stable storage when it returns, and calls of many threads share one
- * flush. An outcome is not: should it be lost, the blob is found to be ours again. Return 0; -errno
- * of write(2) or fdatasync(2), after which every call fails alike; -ENOMEM. */
-int upl_state_intend(struct upl_state *s, uint64_t blob, const struct upl_intent *intent)
-        _must_check_;
-int upl_state_finish(struct upl_state *s, uint64_t blob, const struct upl_outcome *outcome)
-        _must_check_;
+ * flush. An outcome is not: should it be lost, the blob is found to be ours again. Their names in
+ * `container` are the entry's from then on, unless it was skipped. Return 0; -errno of write(2) or
+ * fdatasync(2), after which every call fails alike; -ENOMEM. */
+int upl_state_intend(struct upl_state *s, uint64_t blob, const char *container,
+                     const struct upl_intent *intent) _must_check_;
+int upl_state_finish(struct upl_state *s, uint64_t blob, const char *container,
+                     const struct upl_outcome *outcome) _must_check_;
 /* Brings all to stable storage. Returns as above. */
 int upl_state_flush(struct upl_state *s) _must_check_;
 /* A range of a page blob is acknowledged. Not flushed at once: a lost record costs sending it

@@ -140,6 +140,8 @@ int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours)
         int r;
 
         *ret_ours = false;
+        if (upl_state_is_claimed(t->env->state, t->item->blob->index, t->container, t->intent.name))
+                return 0;
         r = upl_transfer_call(t, &call, upl_get_properties(&call.request, &target));
         if (r == -ENOENT)
                 return 0;
@@ -203,13 +205,37 @@ static int is_from_before(struct upl_transfer *t, const char *name, bool *ret_ou
         return r;
 }
 
+int upl_transfer_claim(struct upl_transfer *t, const char *name)
+{
+        return upl_state_claim(t->env->state, t->item->blob->index, t->container, name);
+}
+
+/* Is the name free, or was it used for this blob by another station? Then it is this blob's.
+ * Returns 0, TRANSFER_OURS, -EEXIST, or another negative errno. */
+static int try_name(struct upl_transfer *t, const char *name)
+{
+        _cleanup_free_ char *etag = NULL;
+        bool ours = false;
+        int r, claimed;
+
+        /* Another entry of the manifest may have it and not have sent anything yet. */
+        if (upl_state_is_claimed(t->env->state, t->item->blob->index, t->container, name))
+                return -EEXIST;
+        r = look_at(t, name, &etag);
+        if (r == 0)
+                r = is_from_before(t, name, &ours);
+        if (r < 0 ? r != -ENOENT : !ours)
+                return r < 0 ? r : -EEXIST;
+        claimed = upl_transfer_claim(t, name);
+        return claimed < 0 ? claimed : r == 0 ? TRANSFER_OURS : 0;
+}
+
 /* The first free name of "name", "name (2)", … from t->n_renames on, or the one that another
  * station has used. Returns 0, TRANSFER_OURS, or a negative errno. */
 static int pick_free_name(struct upl_transfer *t, char **ret_name)
 {
         for (; t->n_renames < UPL_RENAMES_MAX; t->n_renames++) {
-                char *name = NULL, *etag = NULL;
-                bool ours = false;
+                _cleanup_free_ char *name = NULL;
                 int r;
 
                 if (t->n_renames == 0) {
@@ -218,16 +244,10 @@ static int pick_free_name(struct upl_transfer *t, char **ret_name)
                 } else
                         r = med_rename(t->name, t->n_renames + 1, &name);
                 if (r == 0)
-                        r = look_at(t, name, &etag);
-                free(etag);
-                if (r == 0)
-                        r = is_from_before(t, name, &ours);
-                if (r == -ENOENT || (r == 0 && ours)) {
-                        *ret_name = name;
-                        return r == 0 ? TRANSFER_OURS : 0;
-                }
-                free(name);
-                if (r < 0)
+                        r = try_name(t, name);
+                if (r >= 0)
+                        *ret_name = take_ptr(name);
+                if (r != -EEXIST)
                         return r;
         }
         return -ENAMETOOLONG;
@@ -256,8 +276,14 @@ int upl_transfer_decide(struct upl_transfer *t)
 {
         struct upl_intent intent = { 0 };
         bool unlooked = t->plan->kind == UPL_PLAN_PUT_BLOB && !t->looked;
-        int r = 0;
+        int r = 0, claimed = t->disposition == BTH_DISPOSITION_RENAME && !unlooked
+                                     ? 0
+                                     : upl_transfer_claim(t, t->name);
 
+        if (claimed < 0 && claimed != -EEXIST)
+                return claimed;
+        if (claimed == -EEXIST)
+                unlooked = false;
         /* A small blob is sent once under If-None-Match, which tells as much as looking before. */
         if (unlooked)
                 intent.name = strdup(t->name);
@@ -292,7 +318,8 @@ int upl_transfer_decide(struct upl_transfer *t)
         /* Where the begin is recorded, the plain name under no condition but that it is free needs
          * no record of its own: should the blob be there after a crash, it is ours by that. */
         if ((r == 0 && !(unlooked && begun(t) > 0)) || r == TRANSFER_OURS) {
-                int e = upl_state_intend(t->env->state, t->item->blob->index, &intent);
+                int e = upl_state_intend(t->env->state, t->item->blob->index, t->container,
+                                         &intent);
 
                 r = e < 0 ? e : r;
         }

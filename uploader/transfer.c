@@ -372,7 +372,7 @@ static int settle(struct upl_transfer *t, int r)
                 t->result->ranges[i] =
                         r == 0 ? BTH_RANGE_STATUS_COMPLETED : BTH_RANGE_STATUS_CANCELLED;
         bth_error_clear(&t->result->error);
-        return upl_state_finish(t->env->state, t->item->blob->index, o);
+        return upl_state_finish(t->env->state, t->item->blob->index, t->container, o);
 }
 
 /* Somebody has the name: 0 and go on with another try, TRANSFER_SKIP, or the end. */

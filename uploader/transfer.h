@@ -13,7 +13,9 @@
  *     compare the service's answer ── store the outcome
  *
  * Everything may run twice without harm: after a kill at any point the same call goes on where it
- * was. Source: design, section 3; import-export specification 2.5, 5.3. */
+ * was. A blob is "ours" when it is this entry's of the manifest: what another entry has put there
+ * (claims.h), with one path and the same content, is somebody else's, and under rename both stay.
+ * Source: design, section 3; import-export specification 2.5, 5.3. */
 #pragma once
 
 #include <stdatomic.h>

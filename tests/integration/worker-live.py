@@ -336,6 +336,50 @@ def check_killed(stage: Stage, worker: Worker, files: dict) -> None:
     check_copied(stage, "killed", files)
 
 
+def make_twins(stage: Stage, n: int) -> Drive:
+    """Pairs of entries with one path and the same content; of every third, both are the same file."""
+    dice, files, first, second = random.Random(11), {}, "", ""
+    for i in range(n):
+        data = dice.randbytes(5 * MIB if i % 8 == 7 else 20000 + i)
+        other = f"a{i}.bin" if i % 3 == 0 else f"b{i}.bin"
+        files |= {f"a{i}.bin": data, other: data}
+        ranges = page_list(data + bytes(-len(data) % 512)) if i % 16 == 15 else ""
+        first += blob(f"twins/f{i}.bin", f"\\a{i}.bin", data, ranges=ranges)
+        second += blob(f"twins/f{i}.bin", f"\\{other}", data, ranges=ranges)
+    return stage.drive(files, manifest(DRIVE_ID, first, second), 160)
+
+
+def check_twins(stage: Stage, drive: Drive, worker: Worker, n: int) -> None:
+    assert worker.result["copy_status"] == "CompletedWithWarnings", worker.result
+    assert (worker.result["created"], worker.result["renamed"]) == (n, n), worker.result
+    check_copied(stage, "twins", {f"f{i}{end}.bin": drive.files[f"a{i}.bin"] for i in range(n) for end in ("", " (2)")})
+    stage.server.client("await service.getContainerClient('twins').delete(); return null;")
+
+
+def twins(stage: Stage) -> None:
+    seed = int(os.environ.get("BERTH_SEED", random.randrange(1 << 32)))
+    print(f"--- entries with one path and the same content become two blobs, killed or not; BERTH_SEED={seed}", flush=True)
+    dice, n = random.Random(seed), 32
+    drive, begun = make_twins(stage, n), int((time.time() - 60) * 1e6)
+    check_twins(stage, drive, stage.run(drive, started_usec=0), n)
+    # The same station goes on, or another one that knows nothing.
+    for keeps_state in (True, False):
+        state, started = stage.state(), begun if not keeps_state else dice.choice([0, begun])
+        with FaultProxy(stage.server.port) as proxy:
+            for _ in range(5):
+                proxy.rules.clear()
+                for _ in range(6):
+                    proxy.add(dice.choice(["reset", "lose", "truncate"]), match="twins", skip=dice.randrange(40))
+                with stage.worker(drive, state, port=proxy.port, started_usec=started) as worker:
+                    at = len(proxy.seen) + dice.randrange(1, 60)
+                    while len(proxy.seen) < at and worker.process.poll() is None:
+                        time.sleep(0.002)
+                    worker.process.kill()
+                    worker.wait()
+                state = state if keeps_state else stage.state()
+        check_twins(stage, drive, stage.run(drive, state, started_usec=started), n)
+
+
 def other_station(stage: Stage) -> None:
     print("--- killed here, gone on with at another station that knows nothing of it", flush=True)
     files, entries = copy_drive(40, 600000, "moved")
@@ -495,7 +539,7 @@ def main() -> None:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
             for part in (everything, refused_drives, faulty_blobs, failing_drives, stops,
-                         other_station, renewals, own_refusals, manifest_credentials, refusals,
+                         twins, other_station, renewals, own_refusals, manifest_credentials, refusals,
                          encrypted_line, bad_orders):
                 if not only or part.__name__ in only:
                     part(stage)

@@ -37,7 +37,7 @@ REPORTS = {
               "resumed:", "reason", "sentence", "advice", "offset_bytes:"],
     RESULT: ["end", "copy_status", "reason", "object", "sentence", "advice", "blobs:", "completed:", "created:",
              "renamed:", "skipped:", "overwritten:", "failed:", "bytes:", "sent_bytes:", "error_log", "verbose_log",
-             "manifest"],
+             "manifest", "line:"],
 }
 
 

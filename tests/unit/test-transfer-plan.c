@@ -227,11 +227,11 @@ static void fill(struct upl_state *s)
         struct upl_outcome outcome = { BTH_BLOB_STATUS_COMPLETED, BTH_DISPOSITION_STATUS_RENAMED,
                                        (char *)"b (2)", (char *)"\"0x9\"" };
 
-        assert_int_equal(upl_state_intend(s, 5, &overwrite), 0);
+        assert_int_equal(upl_state_intend(s, 5, "c", &overwrite), 0);
         assert_int_equal(upl_state_page(s, 5, 4096, 512), 0);
         assert_int_equal(upl_state_page(s, 5, 0, 512), 0);
-        assert_int_equal(upl_state_intend(s, 6, &fresh), 0);
-        assert_int_equal(upl_state_finish(s, 6, &outcome), 0);
+        assert_int_equal(upl_state_intend(s, 6, "c", &fresh), 0);
+        assert_int_equal(upl_state_finish(s, 6, "c", &outcome), 0);
 }
 
 static void check_filled(struct upl_state *s)
@@ -268,7 +268,7 @@ static void test_state_survives(void **state)
         s = reopen(p, s);
         check_filled(s);
         /* A new intent begins the blob anew: its old pages are another blob's. */
-        assert_int_equal(upl_state_intend(s, 5, &again), 0);
+        assert_int_equal(upl_state_intend(s, 5, "c", &again), 0);
         assert_false(upl_state_has_page(s, 5, 0, 512));
         s = reopen(p, s);
         assert_false(upl_state_has_page(s, 5, 0, 512));
@@ -284,10 +284,41 @@ static void test_many_records(void **state)
 
         for (uint64_t i = 0; i < 3000; i++)
                 assert_int_equal(upl_state_page(s, i * 4096, i, 1), 0);
-        assert_int_equal(upl_state_finish(s, 1, &o), 0);
+        assert_int_equal(upl_state_finish(s, 1, "c", &o), 0);
         s = reopen(p, s);
         for (uint64_t i = 0; i < 3000; i++)
                 assert_true(upl_state_has_page(s, i * 4096, i, 1));
+        (void)upl_state_free(s);
+}
+
+/* A name is one entry's: by what was recorded, or because it came first in this run. */
+static void test_names_have_owners(void **state)
+{
+        struct place *p = *state;
+        struct upl_state *s = reopen(p, NULL);
+        struct upl_outcome o = { BTH_BLOB_STATUS_COMPLETED, BTH_DISPOSITION_STATUS_SKIPPED,
+                                 (char *)"skipped", NULL };
+        char name[32];
+
+        fill(s);
+        assert_int_equal(upl_state_finish(s, 7, "c", &o), 0);
+        for (unsigned again = 0; again < 2; again++) {
+                assert_true(upl_state_is_claimed(s, 6, "c", "b"));
+                assert_false(upl_state_is_claimed(s, 5, "c", "b"));
+                assert_int_equal(upl_state_claim(s, 5, "c", "b (2)"), -EEXIST);
+                assert_int_equal(upl_state_claim(s, 6, "c", "b (2)"), 0);
+                assert_false(upl_state_is_claimed(s, 1, "other", "b"));
+                assert_false(upl_state_is_claimed(s, 1, "c", "skipped"));
+                for (unsigned i = 0; i < 5000; i++) {
+                        (void)snprintf(name, sizeof name, "n%u", i);
+                        assert_int_equal(upl_state_claim(s, i, "c", name), 0);
+                        assert_int_equal(upl_state_claim(s, i, "c", name), 0);
+                        assert_int_equal(upl_state_claim(s, i + 1, "c", name), -EEXIST);
+                }
+                /* What was not recorded is forgotten. */
+                s = reopen(p, s);
+                assert_false(upl_state_is_claimed(s, 9999, "c", "n0"));
+        }
         (void)upl_state_free(s);
 }
 
@@ -358,6 +389,7 @@ int main(void)
                 cmocka_unit_test(test_bad_lists_are_refused),
                 cmocka_unit_test(test_pages_are_cut_to_what_a_request_takes),
                 cmocka_unit_test_setup_teardown(test_state_survives, place_new, place_free),
+                cmocka_unit_test_setup_teardown(test_names_have_owners, place_new, place_free),
                 cmocka_unit_test_setup_teardown(test_many_records, place_new, place_free),
                 cmocka_unit_test_setup_teardown(test_every_cut_opens, place_new, place_free),
                 cmocka_unit_test_setup_teardown(test_a_foreign_file_is_refused, place_new,
