@@ -173,7 +173,8 @@ static void to_stderr(int level, const char *message, char fields[][FIELD_MAX_BY
         for (size_t i = 0; i < n; i++) {
                 if (bth_starts_with(fields[i], BTH_FIELD_MESSAGE_ID "="))
                         continue; /* says nothing to people */
-                PART(shown++ == 0 ? " [" : " ");
+                PART(shown == 0 ? " [" : " ");
+                shown++;
                 PART(fields[i]);
         }
         if (shown > 0)

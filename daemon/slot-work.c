@@ -50,6 +50,7 @@ static void on_report(void *userdata, const struct bth_message *m)
 {
         struct dmn_slot *slot = userdata;
 
+        slot->heard_usec = bth_now_monotonic_usec();
         switch (m->type) {
         case BTH_MESSAGE_SANDBOX:
                 dmn_slot_log(slot, LOG_INFO, NULL, NULL, NULL, m->sandbox.sentence);
@@ -313,11 +314,28 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
         slot->gate = (struct job_progress_gate){ 0 };
         slot->activity = JOB_ACTIVITY_STARTING;
         replace(&slot->activity_sentence, NULL);
+        slot->heard_usec = bth_now_monotonic_usec();
         r = give_order(slot, &o, error);
         if (r == 0)
                 dmn_slot_log(slot, LOG_INFO, BTH_ID(DRIVE_BEGUN), NULL, NULL,
                              "the worker was started");
         return r;
+}
+
+void dmn_slot_listen(struct dmn_slot *slot)
+{
+        const uint64_t limit = slot->heard_usec + slot->station->silent_usec;
+        struct bth_error error = BTH_ERROR_INIT;
+
+        if (bth_now_monotonic_usec() < limit) {
+                dmn_slot_step_at(slot, limit);
+                return;
+        }
+        (void)bth_error_set(&error, -EIO, BTH_REASON_INTERNAL,
+                            "the worker has said nothing for %llu seconds and was ended",
+                            (unsigned long long)(slot->station->silent_usec / BTH_USEC_PER_SEC));
+        dmn_worker_abandon(slot->worker, &error);
+        slot->heard_usec = bth_now_monotonic_usec();
 }
 
 void dmn_slot_stop(struct dmn_slot *slot)

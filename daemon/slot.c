@@ -317,6 +317,8 @@ static void step_running(struct dmn_slot *slot)
         if (slot->station->stopping || d->held || d->state != BTH_DRIVE_STATE_TRANSFERRING ||
             slot->station->store_trouble.code < 0)
                 dmn_slot_stop(slot);
+        if (!slot->stopping)
+                dmn_slot_listen(slot);
         if (slot->report_activity || slot->report_progress)
                 dmn_slot_report(slot);
 }

@@ -24,6 +24,7 @@
 #define DMN_BACKOFF_USEC      (UINT64_C(1) * 1000000)
 #define DMN_BACKOFF_MAX_USEC  (UINT64_C(60) * 1000000)
 #define DMN_STALLED_USEC      (UINT64_C(30) * 1000000) /* before a stalled network is tried again */
+#define DMN_SILENT_USEC       (UINT64_C(60) * 1000000) /* a worker reports once a second */
 #define DMN_STILL_THERE_USEC  (UINT64_C(10) * 1000000) /* a drive that went, and is there */
 
 /* A wish of an operator; one of a kind at a time. */
@@ -60,7 +61,8 @@ struct dmn_slot {
 
         /* the worker */
         struct dmn_worker *worker;
-        bool stopping; /* it was asked to stop */
+        bool stopping;       /* it was asked to stop */
+        uint64_t heard_usec; /* CLOCK_MONOTONIC; the last report */
         uint64_t memory_bytes, bandwidth_bytes_per_sec;
         struct bth_progress_report progress;
         bool has_progress;
@@ -124,6 +126,8 @@ void dmn_slot_input(struct dmn_slot *slot, enum job_input_kind kind, const char 
 int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bth_error *error)
         _must_check_;
 void dmn_slot_stop(struct dmn_slot *slot);
+/* Ends a worker that has said nothing for too long; else looks again when it would be. */
+void dmn_slot_listen(struct dmn_slot *slot);
 /* Is there room for one more? 0: no, and `waits` says why. */
 uint64_t dmn_slot_memory(struct dmn_slot *slot);
 

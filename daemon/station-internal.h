@@ -23,7 +23,7 @@ struct dmn_station {
         struct hal_bays bays;           /* those in force; hotplug borrows them */
         const struct hal_host *host;
         bool without_udev;
-        uint64_t backoff_usec;
+        uint64_t backoff_usec, silent_usec;
         struct job_thread *store;
         struct job_policy policy;
         uint64_t bandwidth_bytes_per_sec; /* the cap; 0: none */

@@ -506,6 +506,7 @@ int dmn_station_new(const struct dmn_station_options *options, struct dmn_statio
         s->store = options->store;
         s->without_udev = options->without_udev;
         s->backoff_usec = options->backoff_usec > 0 ? options->backoff_usec : DMN_BACKOFF_USEC;
+        s->silent_usec = options->silent_usec > 0 ? options->silent_usec : DMN_SILENT_USEC;
         s->store_trouble = BTH_ERROR_INIT;
         s->started_usec = bth_now_realtime_usec();
         s->config_path = strdup(options->config_path);

@@ -29,6 +29,7 @@ struct dmn_station_options {
         const struct hal_host *host;
         struct job_thread *store; /* borrowed, outlives the station; after job_store_restart() */
         bool without_udev;        /* virtual bays only */
+        uint64_t silent_usec;     /* after which a worker is ended; 0: a minute */
         uint64_t backoff_usec;    /* before a run that failed is repeated; 0: a second */
 };
 

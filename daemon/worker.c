@@ -332,6 +332,17 @@ void dmn_worker_stop(struct dmn_worker *w)
                 (void)kill(w->pid, SIGTERM);
 }
 
+void dmn_worker_abandon(struct dmn_worker *w, const struct bth_error *why)
+{
+        w->has_result = false;
+        distrust(w, why);
+        if (w->remote) {
+                w->timer = sd_event_source_disable_unref(w->timer);
+                (void)sd_event_add_time_relative(w->loop, &w->timer, CLOCK_MONOTONIC, 0, 0,
+                                                 on_timer, w);
+        }
+}
+
 pid_t dmn_worker_pid(const struct dmn_worker *w)
 {
         return w->pid;

@@ -50,6 +50,9 @@ int dmn_worker_start_with(sd_event *loop, const char *program, const struct bth_
 /* Asks it to stop at once; on_end follows. May be called again. */
 void dmn_worker_stop(struct dmn_worker *w);
 
+/* Ends it without asking, because of `why`, which on_end gets; on_end follows later. */
+void dmn_worker_abandon(struct dmn_worker *w, const struct bth_error *why);
+
 /* Gives it a new credential or bandwidth. Returns 0, -EPIPE when it is ending, -EAGAIN when it does
  * not read, -EINVAL, -ENOMEM. */
 int dmn_worker_send(struct dmn_worker *w, const struct bth_message *m) _must_check_;

@@ -31,6 +31,7 @@ struct world {
         int answered;     /* calls that came to an end */
         int result;
         bool stopped;
+        uint64_t silent_usec;
 };
 
 static void path_of(const struct world *w, const char *name, char *out, size_t n)
@@ -96,7 +97,8 @@ static void begin(struct world *w)
         struct dmn_station_options options = { .loop = w->loop,
                                                .config_path = w->config,
                                                .without_udev = true,
-                                               .backoff_usec = 1000 };
+                                               .backoff_usec = 1000,
+                                               .silent_usec = w->silent_usec };
         struct job_store *store = open_store(w);
         const struct job_policy policy = { 0 };
         struct bth_error e = BTH_ERROR_INIT;
@@ -358,6 +360,26 @@ static void test_crashes(void **state)
         }
 }
 
+/* A worker that says nothing any more and does not hear either. */
+static void test_silent(void **state)
+{
+        struct job_store *store;
+        struct world w;
+
+        (void)state;
+        build(&w, "", true);
+        w.silent_usec = 100000;
+        store = open_store(&w);
+        (void)add_job(store, "deaf", "QX-1");
+        (void)job_store_close(store);
+        begin(&w);
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_COMPLETED_MORE_INFO, JOB_ACTIVITY_FAILED));
+        assert_int_equal(in(&w, "A1")->record->model.drives[0].status,
+                         BTH_DRIVE_STATUS_INTERNAL_ERROR);
+        tear_down(&w);
+}
+
 static void test_pause(void **state)
 {
         struct world w;
@@ -590,7 +612,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_extra),       cmocka_unit_test(test_by_hand),
                 cmocka_unit_test(test_duplicate),   cmocka_unit_test(test_one_at_once),
                 cmocka_unit_test(test_account),     cmocka_unit_test(test_stop),
-                cmocka_unit_test(test_bays_change),
+                cmocka_unit_test(test_bays_change), cmocka_unit_test(test_silent),
         };
         sigset_t set;
 
