@@ -155,7 +155,7 @@ struct open_call {
         char target[256];
 };
 
-static void log_act(const struct open_call *o, const struct bth_error *error)
+static void log_act(const struct open_call *o, const char *sentence, const struct bth_error *error)
 {
         const struct dmn_verb_info *info = dmn_verb_info(o->verb);
         const struct bth_log_field fields[] = {
@@ -166,7 +166,10 @@ static void log_act(const struct open_call *o, const struct bth_error *error)
         if (strcmp(info->method, "GET") == 0)
                 return;
         bth_log_fields(LOG_NOTICE, fields, "%s: %s%s%s: %s", o->who, info->name,
-                       o->target[0] ? " " : "", o->target, error ? error->sentence : "done");
+                       o->target[0] ? " " : "", o->target,
+                       error      ? error->sentence
+                       : sentence ? sentence
+                                  : "done");
 }
 
 static void on_answer(void *userdata, int r, json_t *answer, const struct bth_error *error)
@@ -174,7 +177,7 @@ static void on_answer(void *userdata, int r, json_t *answer, const struct bth_er
         struct open_call *o = userdata;
         _cleanup_free_ char *text = r == 0 ? bth_json_to_text(answer) : NULL;
 
-        log_act(o, r < 0 ? error : NULL);
+        log_act(o, json_string_value(json_object_get(answer, "sentence")), r < 0 ? error : NULL);
         if (r < 0)
                 reply_error(o->request, error, NULL);
         else

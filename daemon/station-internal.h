@@ -36,6 +36,7 @@ struct dmn_station {
         struct dmn_credential_watch *credentials;
         struct dmn_spool *spool;
         struct dmn_slot *slots;
+        struct dmn_import_call *imports; /* that are under way: verbs-import.c */
 
         sd_event_source *store_io, *clock, *again, *shares;
         bool looking;         /* the clock's task is under way */

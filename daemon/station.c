@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "daemon/share.h"
 #include "daemon/station-internal.h"
+#include "daemon/verbs.h"
 
 #define FORGET_EVERY_USEC JOB_DAY_USEC
 #define BUSY_NUMERATOR    5 /* a worker that sends less than 4/5 of its share needs no more */
@@ -539,6 +540,7 @@ struct dmn_station *dmn_station_free(struct dmn_station *s)
         if (!s)
                 return NULL;
         s->ending = true;
+        dmn_imports_end(s);
         drain(s);
         while (s->slots)
                 dmn_slot_free(s->slots);

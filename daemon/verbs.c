@@ -18,6 +18,21 @@ static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
         [DMN_VERB_DRIVE_RETRY] = dmn_do_drive_retry,
         [DMN_VERB_DRIVE_GIVE_UP] = dmn_do_drive_give_up,
         [DMN_VERB_DRIVE_EJECT] = dmn_do_drive_eject,
+        [DMN_VERB_DRIVES_LIST] = dmn_do_drives_list,
+        [DMN_VERB_DRIVE_SHOW] = dmn_do_drive_show,
+        [DMN_VERB_DRIVE_RECEIVE] = dmn_do_drive_receive,
+        [DMN_VERB_DRIVE_MISSING] = dmn_do_drive_missing,
+        [DMN_VERB_DRIVE_RECEIPT] = dmn_do_drive_receipt,
+        [DMN_VERB_DRIVE_LOGS] = dmn_do_drive_logs,
+        [DMN_VERB_JOBS_LIST] = dmn_do_jobs_list,
+        [DMN_VERB_JOB_IMPORT] = dmn_do_job_import,
+        [DMN_VERB_JOB_SHOW] = dmn_do_job_show,
+        [DMN_VERB_JOB_SHIP] = dmn_do_job_ship,
+        [DMN_VERB_JOB_RECEIVE] = dmn_do_job_receive,
+        [DMN_VERB_JOB_CANCEL] = dmn_do_job_cancel,
+        [DMN_VERB_JOB_RETURN] = dmn_do_job_return,
+        [DMN_VERB_JOB_DELETE] = dmn_do_job_delete,
+        [DMN_VERB_EVENTS_LIST] = dmn_do_events_list,
 };
 
 void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)

@@ -26,6 +26,37 @@ void dmn_do_drive_retry(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_drive_give_up(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_drive_eject(struct dmn_station *s, struct dmn_call *c);
 
+/* verbs-jobs.c */
+void dmn_do_jobs_list(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_show(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_ship(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_receive(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_cancel(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_return(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_delete(struct dmn_station *s, struct dmn_call *c);
+
+/* verbs-import.c */
+void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c);
+/* Answers all imports that are open with -ECANCELED; when the station ends. */
+void dmn_imports_end(struct dmn_station *s);
+
+/* verbs-drives.c */
+void dmn_do_drives_list(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_drive_show(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_drive_receive(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_drive_missing(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_drive_receipt(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_drive_logs(struct dmn_station *s, struct dmn_call *c);
+
+/* verbs-events.c */
+void dmn_do_events_list(struct dmn_station *s, struct dmn_call *c);
+
+/* job-view.c: the same for what the store has; any thread. */
+json_t *dmn_job_view(const struct job_record *r);
+json_t *dmn_drive_view(const struct job_record *r, size_t drive);
+json_t *dmn_run_view(const struct job_run_record *run);
+json_t *dmn_event_view(const struct job_event *e);
+
 /* bay-view.c: new objects as berth-api(7) describes them; NULL when there is no memory. */
 json_t *dmn_station_view(const struct dmn_station *s);
 json_t *dmn_config_view(const struct dmn_station *s);

@@ -753,6 +753,30 @@ int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edi
         return sql_end(s, r, error);
 }
 
+static bool says_deleted(const struct job_outcome *outcome)
+{
+        for (size_t i = 0; i < outcome->n_changes; i++)
+                if (outcome->changes[i].kind == JOB_CHANGE_JOB_DELETED)
+                        return true;
+        return false;
+}
+
+int job_store_return(struct job_store *s, uint64_t job, const char *package,
+                     const struct job_policy *policy, uint64_t now_usec, const char *who,
+                     struct job_outcome *ret_outcome, struct bth_error *error)
+{
+        const struct job_act act = { .job = job, .input.kind = JOB_INPUT_RETURNED };
+        const char *const personal[_JOB_PERSONAL_MAX] = { [JOB_PERSONAL_RETURN_PACKAGE] = package };
+        int r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        r = store_step(s, &act, policy, now_usec, who, ret_outcome, error);
+        if (r == 0 && package && !says_deleted(ret_outcome))
+                r = insert_personal(s, job, personal, error);
+        return sql_end(s, r, error);
+}
+
 /* --- checking --- */
 
 static int check_jobs(struct job_store *s, struct bth_error *error)

@@ -164,6 +164,12 @@ int job_store_apply(struct job_store *s, const struct job_act *act, const struct
                     uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,
                     struct bth_error *error) _must_check_;
 
+/* The drives of a job were sent back: JOB_INPUT_RETURNED, and what is known of the parcel as
+ * JOB_PERSONAL_RETURN_PACKAGE (JSON, or NULL), in one transaction. Returns 0, -ENOENT, -EPERM. */
+int job_store_return(struct job_store *s, uint64_t job, const char *package,
+                     const struct job_policy *policy, uint64_t now_usec, const char *who,
+                     struct job_outcome *ret_outcome, struct bth_error *error) _must_check_;
+
 /* Applies JOB_INPUT_CLOCK to every job whose time limit has passed, and gives the time of the next
  * one (UINT64_MAX: none). Returns 0. */
 int job_store_tick(struct job_store *s, const struct job_policy *policy, uint64_t now_usec,
