@@ -3,7 +3,7 @@
  *
  *     berthd                       watches the bays until SIGTERM; reads the configuration again at
  *                                  SIGHUP
- *     berthd --check               says what is wrong with the configuration, and ends
+ *     berthd --check [FILE]        says what is wrong with the configuration, and ends
  *     berthd --udev-rules FILE     writes the rules by which udev knows the bays, and ends
  *
  * One loop (sd-event) decides, a second thread has the store, a worker process has each drive. */
@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "daemon/api.h"
+#include "daemon/config-check.h"
 #include "daemon/station.h"
 #include "daemon/udev-rules.h"
 
@@ -47,7 +48,7 @@ static void usage(FILE *out)
 {
         (void)fputs(
                 "Usage: berthd [--config FILE] [--log-level LEVEL] [--no-udev]\n"
-                "       berthd [--config FILE] --check\n"
+                "       berthd --check [FILE]\n"
                 "       berthd [--config FILE] --udev-rules FILE\n"
                 "\n"
                 "The daemon of a Berth station: watches the bays and copies what is docked.\n"
@@ -119,6 +120,8 @@ static int parse_options(struct berthd *b, int argc, char **argv)
                         return EXIT_USAGE + 1;
                 }
         }
+        if (b->check && optind == argc - 1)
+                b->config_path = argv[optind++];
         if (optind == argc && b->log_level >= 0)
                 return 0;
         usage(stderr);
@@ -293,6 +296,25 @@ static void end(struct berthd *b)
         b->loop = sd_event_unref(b->loop);
 }
 
+static void print_finding(void *userdata, const struct dmn_config_finding *f)
+{
+        char text[2048];
+
+        (void)userdata;
+        (void)printf("%s: %s\n", f->is_error ? "error" : "warning",
+                     bth_error_to_string(&f->error, text, sizeof text));
+}
+
+/* Returns the exit code. */
+static int check(const struct berthd *b)
+{
+        const int n = dmn_config_check_file(b->config_path, print_finding, NULL);
+
+        if (n == 0)
+                (void)printf("%s: well\n", b->config_path);
+        return n == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int run(struct berthd *b, struct bth_error *error)
 {
         int r = make_private(error);
@@ -301,7 +323,7 @@ static int run(struct berthd *b, struct bth_error *error)
                 r = dmn_config_load(b->config_path, &b->config, error);
         if (r == 0 && b->rules_path)
                 r = dmn_udev_rules_write(b->config, b->rules_path, error);
-        if (r < 0 || b->check || b->rules_path)
+        if (r < 0 || b->rules_path)
                 return r;
         r = begin(b, error);
         if (r < 0)
@@ -323,11 +345,11 @@ int main(int argc, char **argv)
         if (r > 0)
                 return r - 1;
         bth_log_open(BTH_LOG_TARGET_AUTO, b.log_level);
+        if (b.check)
+                return check(&b);
         r = run(&b, &error);
         if (r < 0)
                 bth_log_error(LOG_ERR, &error);
-        else if (b.check)
-                (void)printf("%s: well\n", b.config_path);
         end(&b);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -90,6 +90,9 @@ static const struct key account_keys[] = {
         { "diagnostics", KIND_TEXT, AT(dmn_account_config, diagnostics), 0, 0 },
 };
 
+static const char *const bay_keys[_HAL_PLACE_KIND_MAX] = { "id_path", "enclosure", "usb",
+                                                           "directory" };
+
 static const struct key api_keys[] = {
         { "listen", KIND_TEXT, AT(dmn_api_config, listen), 0, 0 },
         { "certificate", KIND_PATH, AT(dmn_api_config, certificate), 0, 0 },
@@ -293,8 +296,6 @@ static int end_bay(struct loading *l, struct bth_error *error)
 
 static int take_bay(struct loading *l, const struct dmn_ini_entry *e, struct bth_error *error)
 {
-        static const char *const keys[_HAL_PLACE_KIND_MAX] = { "id_path", "enclosure", "usb",
-                                                               "directory" };
         char place[HAL_PLACE_MAX + 32];
 
         if (!e->key) {
@@ -308,7 +309,7 @@ static int take_bay(struct loading *l, const struct dmn_ini_entry *e, struct bth
                                                           "a section [bay NAME] needs a name");
         }
         for (int i = 0; i < _HAL_PLACE_KIND_MAX; i++) {
-                if (strcmp(e->key, keys[i]) != 0)
+                if (strcmp(e->key, bay_keys[i]) != 0)
                         continue;
                 if (snprintf(place, sizeof place, "%s:%s",
                              hal_place_kind_to_string((enum hal_place_kind)i),
@@ -375,6 +376,38 @@ static int take_api(struct loading *l, const struct dmn_ini_entry *e, struct bth
         return set_text(&a->file, l->file);
 }
 
+static struct dmn_config_place *add_place(struct dmn_config *c, const struct dmn_ini_entry *e)
+{
+        struct dmn_config_place *grown = reallocarray(c->places, c->n_places + 1, sizeof *grown);
+        struct dmn_config_place p = { .section = strdup(e->section),
+                                      .name = strdup(e->name),
+                                      .key = strdup(e->key) };
+
+        if (grown)
+                c->places = grown;
+        if (grown && p.section && p.name && p.key) {
+                grown[c->n_places] = p;
+                return &grown[c->n_places++];
+        }
+        free(p.section);
+        free(p.name);
+        free(p.key);
+        return NULL;
+}
+
+static int remember_place(struct loading *l, const struct dmn_ini_entry *e)
+{
+        struct dmn_config_place *p = (struct dmn_config_place *)(uintptr_t)dmn_config_place(
+                l->config, e->section, e->name, e->key);
+
+        if (!p)
+                p = add_place(l->config, e);
+        if (!p)
+                return -ENOMEM;
+        p->line = e->line;
+        return set_text(&p->file, l->file);
+}
+
 static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_error *error)
 {
         struct loading *l = userdata;
@@ -401,6 +434,8 @@ static int take_entry(void *userdata, const struct dmn_ini_entry *e, struct bth_
                                   "there is no section [%s]: [station], [api], [bay NAME], "
                                   "[account NAME] or [location NAME] is expected",
                                   e->section);
+        if (r == 0 && e->key)
+                r = remember_place(l, e);
         return r == -ENOMEM ? bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY,
                                             "no memory for the configuration")
                             : r;
@@ -606,6 +641,13 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
 {
         if (!c)
                 return NULL;
+        for (size_t i = 0; i < c->n_places; i++) {
+                free(c->places[i].section);
+                free(c->places[i].name);
+                free(c->places[i].key);
+                free(c->places[i].file);
+        }
+        free(c->places);
         for (size_t i = 0; i < c->n_accounts; i++) {
                 free_texts(&c->accounts[i], account_keys, ARRAY_SIZE(account_keys));
                 free(c->accounts[i].name);
@@ -657,6 +699,42 @@ const struct dmn_location_config *dmn_config_location(const struct dmn_config *c
                     same_location(c->locations[i].title, name))
                         return &c->locations[i];
         return NULL;
+}
+
+const struct dmn_config_place *dmn_config_place(const struct dmn_config *c, const char *section,
+                                                const char *name, const char *key)
+{
+        for (size_t i = 0; i < c->n_places; i++) {
+                const struct dmn_config_place *p = &c->places[i];
+
+                if (strcmp(p->key, key) == 0 && strcmp(p->name, name) == 0 &&
+                    strcmp(p->section, section) == 0)
+                        return p;
+        }
+        return NULL;
+}
+
+const char *dmn_config_key(size_t i, const char **ret_section)
+{
+        static const struct {
+                const char *section;
+                const struct key *keys;
+                size_t n;
+        } tables[] = {
+                { "station", station_keys, ARRAY_SIZE(station_keys) },
+                { "account", account_keys, ARRAY_SIZE(account_keys) },
+                { "api", api_keys, ARRAY_SIZE(api_keys) },
+                { "location", location_keys, ARRAY_SIZE(location_keys) },
+        };
+
+        for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+                *ret_section = tables[t].section;
+                if (i < tables[t].n)
+                        return tables[t].keys[i].name;
+                i -= tables[t].n;
+        }
+        *ret_section = "bay";
+        return i < ARRAY_SIZE(bay_keys) ? bay_keys[i] : NULL;
 }
 
 const char *dmn_config_worker(const struct dmn_config *c)

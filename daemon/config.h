@@ -57,6 +57,12 @@ struct dmn_location_config {
         uint64_t line;
 };
 
+/* Where a key was set last. */
+struct dmn_config_place {
+        char *section, *name, *key, *file; /* `name` "" where the section has none */
+        uint64_t line;
+};
+
 struct dmn_config {
         char *name, *location; /* of the station */
         char *state_directory, *run_directory, *spool_directory;
@@ -79,6 +85,8 @@ struct dmn_config {
         struct dmn_api_config api;
         struct dmn_location_config *locations;
         size_t n_locations;
+        struct dmn_config_place *places;
+        size_t n_places;
 };
 
 /* Reads the file and its drop-ins. Returns 0; -EBADMSG or -EINVAL with file and line; -ENOENT and
@@ -98,6 +106,12 @@ const struct dmn_location_config *dmn_config_location(const struct dmn_config *c
 /* How a worker is started, for dmn_worker_start(): the socket that `worker_socket` names; or
  * run_directory/worker.sock, when there is such a socket now; or the program. */
 const char *dmn_config_worker(const struct dmn_config *c);
+
+/* Where it was set, or NULL: it is the default. `name` is the section's, or "". */
+const struct dmn_config_place *dmn_config_place(const struct dmn_config *c, const char *section,
+                                                const char *name, const char *key);
+/* All keys that there are, by number; NULL after the last. `*ret_section` is its section. */
+const char *dmn_config_key(size_t i, const char **ret_section);
 
 /* The account by resource id or name, or NULL. */
 const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,

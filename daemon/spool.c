@@ -18,6 +18,8 @@
 #define ENTRIES_MAX   4096u /* that are known at a time */
 #define NAMES_TRIED   1000u /* NAME, NAME.2, … of what was done */
 #define RESULT        "result.txt"
+#define TEXT_MODE     0640
+#define FOLDER_MODE   0750
 #define DONE          "done"
 #define REJECTED      "rejected"
 #define SPOOL_EVENTS  (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
@@ -131,9 +133,12 @@ static int move_to(struct dmn_spool *s, const char *name, const char *to, char r
 static void write_text(int folder_fd, const char *name, const char *text)
 {
         _cleanup_close_ int fd = openat(
-                folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+                folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, TEXT_MODE);
         int r = fd < 0 ? -errno : bth_write_full(fd, text, strlen(text));
 
+        if (fd >= 0)
+                (void)fchmod(fd,
+                             TEXT_MODE); /* whatever the umask; those who drop journals read it */
         if (r == 0 && !bth_ends_with(text, "\n"))
                 r = bth_write_full(fd, "\n", 1);
         if (r < 0)
@@ -450,11 +455,16 @@ static int open_folder(struct dmn_spool *s, struct bth_error *error)
         if (s->fd < 0)
                 return bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
                                      "the spool cannot be opened: %s", bth_strerror(-errno));
-        for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-                if (mkdirat(s->fd, folders[i], 0750) < 0 && errno != EEXIST)
+        for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+                bool made = mkdirat(s->fd, folders[i], FOLDER_MODE) == 0;
+
+                if (made) /* whatever the umask; those who drop journals look here */
+                        made = fchmodat(s->fd, folders[i], FOLDER_MODE, 0) == 0;
+                if (!made && errno != EEXIST)
                         return bth_error_set(error, -errno, BTH_REASON_FILE_UNWRITABLE,
                                              "the folder '%s' cannot be made in the spool: %s",
                                              folders[i], bth_strerror(-errno));
+        }
         return 0;
 }
 

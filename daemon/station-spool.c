@@ -10,6 +10,9 @@ static int import(void *userdata, struct dmn_import *import, dmn_import_fn done,
 {
         struct dmn_station *s = userdata;
 
+        if (s->stopping)
+                return bth_error_set(error, -ECANCELED, BTH_REASON_CANCELLED,
+                                     "the station is being stopped");
         if (!import->account)
                 import->account = s->config->spool_account;
         if (!import->account)
