@@ -276,6 +276,33 @@ static void test_no_group(void **state)
         api_close(&w);
 }
 
+/* --- the manual --- */
+
+/* berth-api(7) has every verb with its right, as `.BR "GET /v1/bays" " (read)"`. */
+static void test_manual(void **state)
+{
+        const char *source = getenv("BERTH_SOURCE");
+        _cleanup_free_ char *text = NULL;
+        char path[4096], line[256];
+        size_t n;
+
+        if (!source)
+                skip();
+        (void)snprintf(path, sizeof path, "%s/man/berth-api.7", source);
+        assert_int_equal(bth_read_file(path, 1 << 20, &text, &n), 0);
+        for (int v = 0; v < _DMN_VERB_MAX; v++) {
+                const struct dmn_verb_info *info = dmn_verb_info(v);
+                const char *hyphen = strchr(info->path, '-');
+
+                (void)snprintf(line, sizeof line, ".BR \"%s %.*s%s%s\" \" (%s)\"\n", info->method,
+                               hyphen ? (int)(hyphen - info->path) : (int)strlen(info->path),
+                               info->path, hyphen ? "\\" : "", hyphen ? hyphen : "",
+                               dmn_right_to_string(info->right));
+                if (!strstr(text, line))
+                        fail_msg("berth-api(7) does not have %s", line);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -283,7 +310,7 @@ int main(void)
                 cmocka_unit_test(test_limits),   cmocka_unit_test(test_status),
                 cmocka_unit_test(test_answers),  cmocka_unit_test(test_listen),
                 cmocka_unit_test(test_rights),   cmocka_unit_test(test_peers),
-                cmocka_unit_test(test_no_group),
+                cmocka_unit_test(test_no_group), cmocka_unit_test(test_manual),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
