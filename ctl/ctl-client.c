@@ -166,11 +166,10 @@ static int no_station(const struct ctl_client *k, CURLcode code, struct bth_erro
                 return bth_error_set(error, -ENOTCONN, BTH_REASON_NO_STATION,
                                      "the station's daemon does not run here: nobody listens");
         if (code == CURLE_OPERATION_TIMEDOUT)
-                return bth_error_set(error, -ENOTCONN, BTH_REASON_NO_STATION,
+                return bth_error_set(error, -ETIMEDOUT, BTH_REASON_NO_STATION,
                                      "the station's daemon did not answer in time");
         if (code == CURLE_OUT_OF_MEMORY)
-                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
-                                     "there is no memory to ask the station");
+                return -ENOMEM;
         if (code == CURLE_WRITE_ERROR)
                 return bth_error_set(error, -EBADMSG, BTH_REASON_TOO_LARGE,
                                      "the answer has more than %zu bytes", ANSWER_MAX_BYTES);
@@ -252,25 +251,40 @@ static int judge(struct ctl_client *k, const struct bth_buf *text, struct bth_er
         return 0;
 }
 
+/* libcurl takes 0 for: for ever. */
+static long wait_of(const struct ctl_ask *ask)
+{
+        if (ask->wait_msec == CTL_WAIT_FOREVER)
+                return 0;
+        return ask->wait_msec > 0 ? ask->wait_msec : ANSWER_MSEC;
+}
+
+static bool is_get(const struct ctl_ask *ask)
+{
+        return strcmp(ctl_request_method(ask->request), "GET") == 0;
+}
+
 static bool set_up(struct ctl_client *k, const struct ctl_ask *ask, const char *url,
                    struct curl_slist *headers, struct bth_buf *answer)
 {
         CURL *c = k->curl;
 
-        /* Proxies of the environment are for the network; this is none. */
+        /* Proxies of the environment are for the network; this is none. What changes something is
+         * sent once: on a connection that was used before, libcurl would send it again when that
+         * one breaks. */
         return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, k->socket) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+               curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, is_get(ask) ? 0L : 1L) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_USERAGENT, "berthctl/" BERTH_VERSION) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, ctl_request_method(ask->request)) ==
                        CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MSEC) == CURLE_OK &&
-               curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, ask->patient ? 0L : ANSWER_MSEC) ==
-                       CURLE_OK &&
+               curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, wait_of(ask)) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_answer) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_WRITEDATA, answer) == CURLE_OK;
 }
@@ -281,11 +295,6 @@ static bool set_body(CURL *c, const char *body, size_t n)
         return curl_easy_setopt(c, CURLOPT_POST, 1L) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n) == CURLE_OK &&
                curl_easy_setopt(c, CURLOPT_POSTFIELDS, body ? body : "") == CURLE_OK;
-}
-
-static bool is_get(const struct ctl_ask *ask)
-{
-        return strcmp(ctl_request_method(ask->request), "GET") == 0;
 }
 
 static int exchange(struct ctl_client *k, const struct ctl_ask *ask, const char *body, size_t n,
@@ -309,8 +318,8 @@ static int exchange(struct ctl_client *k, const struct ctl_ask *ask, const char 
         return r;
 }
 
-int ctl_client_send(struct ctl_client *k, const struct ctl_ask *ask, json_t **ret_answer,
-                    struct bth_error *error)
+static int send_request(struct ctl_client *k, const struct ctl_ask *ask, json_t **ret_answer,
+                        struct bth_error *error)
 {
         _cleanup_free_ char *body = NULL;
         const char *text = ask->text ? ask->text->data : NULL;
@@ -323,18 +332,31 @@ int ctl_client_send(struct ctl_client *k, const struct ctl_ask *ask, json_t **re
         if (strlen(k->socket) >= sizeof((struct sockaddr_un){ 0 }).sun_path)
                 return bth_error_set(error, -EINVAL, BTH_REASON_USAGE,
                                      "the path of the socket is too long");
-        if (ask->body) {
-                body = bth_json_to_text(ask->body);
+        if (ask->body || ask->has_body) {
+                body = ask->body ? bth_json_to_text(ask->body) : NULL;
                 if (!body)
-                        return -ENOMEM;
+                        return bth_error_set(error, -EINVAL, BTH_REASON_NOT_TEXT,
+                                             "what was given is not UTF-8 text");
                 text = body;
         }
         if (!connection(k))
-                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
-                                     "there is no memory to ask the station");
+                return -ENOMEM;
         r = exchange(k, ask, text, ask->text ? ask->text->length : text ? strlen(text) : 0, error);
         if (r >= 0 && ret_answer)
                 *ret_answer = k->answer;
+        return r;
+}
+
+int ctl_client_send(struct ctl_client *k, const struct ctl_ask *ask, json_t **ret_answer,
+                    struct bth_error *error)
+{
+        struct bth_error own = BTH_ERROR_INIT;
+        int r = send_request(k, ask, ret_answer, error ? error : &own);
+
+        /* The libraries below are silent about memory. */
+        if (r < 0 && (error ? error : &own)->code == 0)
+                (void)bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY,
+                                    "there is no memory to ask the station");
         return r;
 }
 
@@ -393,10 +415,8 @@ enum ctl_exit ctl_client_ask(struct ctl_client *k, const struct ctl_ask *ask, js
         if (k->context->dry_run && !is_get(ask))
                 return tell_only(k, ask);
         r = ctl_client_send(k, ask, ret_answer, &error);
-        if (r < 0) {
-                error.code = r;
+        if (r < 0)
                 return ctl_client_fail(k, &error);
-        }
         report_answer(k);
         return CTL_EXIT_OK;
 }

@@ -65,13 +65,16 @@ struct ctl_pair {
         const char *name, *value;
 };
 
+#define CTL_WAIT_FOREVER (-1L)
+
 struct ctl_ask {
         enum ctl_request request;
         const char *target;           /* for the {…} of the path; NULL when it has none */
         const struct ctl_pair *query; /* NULL: none */
-        const json_t *body;           /* NULL: none */
+        const json_t *body;           /* NULL: none, or see `has_body` */
         const struct bth_buf *text;   /* the body as it is sent, instead: for secrets */
-        bool patient;                 /* the answer may take as long as it takes */
+        bool has_body;                /* `body` was made; NULL is memory that was not there */
+        long wait_msec;               /* for the answer; 0: as long as is usual */
 };
 
 /* Starts as { 0 }. */
@@ -93,7 +96,8 @@ int ctl_client_options(struct ctl_client *k, struct ctl_context *c,
 enum ctl_exit ctl_exit_of_options(int r) _const_;
 
 /* Sends, waits, and says nothing to people. `ret_answer` is borrowed until the next request, and
- * may be NULL. Returns 0; -ENOTCONN when no daemon answers; -EACCES when the right is missing;
+ * may be NULL. Returns 0; -ENOTCONN when no daemon answers, -ETIMEDOUT when it takes its time;
+ * -EACCES when the right is missing;
  * -EINVAL, -ENOENT, -EPERM (not now), -EFBIG, -EAGAIN as the station refused; -ENOSPC, -ECANCELED,
  * -EIO when it failed; -EBADMSG for an answer that is none; -ENOMEM. */
 int ctl_client_send(struct ctl_client *k, const struct ctl_ask *ask, json_t **ret_answer,

@@ -20,6 +20,22 @@ enum ctl_exit ctl_print(struct ctl_context *c, const struct ctl_table *t)
         return CTL_EXIT_FAILED;
 }
 
+bool ctl_confirmed(struct ctl_context *c, const char *object, const char *question)
+{
+        struct bth_error error = BTH_ERROR_INIT;
+        char name[256], text[512];
+
+        (void)snprintf(text, sizeof text, "%s: %s",
+                       bth_escape(object, strlen(object), name, sizeof name), question);
+        if (c->dry_run || ctl_confirm(c, text))
+                return true;
+        bth_error_at(&error, object, 0, BTH_ERROR_NO_OFFSET);
+        (void)bth_error_set(&error, -EPERM, BTH_REASON_REFUSED, "that was not confirmed");
+        bth_error_advise(&error, "answer yes, or give --yes");
+        ctl_fail(c, &error);
+        return false;
+}
+
 const char *ctl_activity_of(const json_t *object)
 {
         const char *activity = ctl_text_of(object, "activity");

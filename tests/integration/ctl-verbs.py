@@ -6,10 +6,11 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from station import Station, bay, drive, empty, error, job  # noqa: E402
+from station import Station, bay, drive, error, job  # noqa: E402
 
 BERTHCTL = os.path.join(os.environ["BERTH_BUILD"], "ctl", "berthctl")
 KEY = "122221-244442-366663-488884-611105-013574-660000-720885"
@@ -150,6 +151,199 @@ class Verbs(unittest.TestCase):
         self.assertEqual(json.loads(self.run_ctl("job", "import", self.journal(), *flags, "--json").stdout)["path"], "/v1/jobs")
         self.assertEqual(self.station.requests, [])
 
+    # ---- deciding ----
+
+    def act(self, words, method, path, body, *, code=0, sentence="it was done"):
+        self.answer(method, path, {"sentence": sentence})
+        done = self.run_ctl(*words, code=code)
+        self.assertEqual(self.asked(), (method, path, {}, body), words)
+        self.assertEqual(done.stdout, sentence + "\n")
+        self.assertEqual(json.loads(self.run_ctl(*words, "--json").stdout), {"sentence": sentence})
+        self.assertEqual(self.run_ctl(*words, "--quiet").stdout, "")
+        count = len(self.station.requests)
+        self.assertIn(f"{method} /v1/", self.run_ctl(*words, "--dry-run").stdout)
+        self.assertNotIn(method, [r[0] for r in self.station.requests[count:]])
+        self.answer(method, path, error("refused", "not now"), 409)
+        self.assertIn("not now", self.run_ctl(*words, code=1).stderr)
+
+    def test_decisions_about_drives(self):
+        for verb in ("missing", "retry", "pause", "resume"):
+            self.act([verb, "QX 7"], "POST", f"/v1/drives/QX 7/{verb}", {})
+            self.act([verb, "QX 7", "--job", "photos"], "POST", f"/v1/drives/QX 7/{verb}", {"job": "photos"})
+        self.act(["give-up", "QX7", "--yes"], "POST", "/v1/drives/QX7/give-up", {})
+
+    def test_decisions_about_bays(self):
+        self.act(["match", "A1", "QX7"], "POST", "/v1/bays/A1/match", {"drive": "QX7"})
+        self.act(["match", "A1", "QX7", "--job", "p"], "POST", "/v1/bays/A1/match", {"drive": "QX7", "job": "p"})
+        self.act(["locate", "A1"], "POST", "/v1/bays/A1/locate", {"on": True})
+        self.act(["locate", "A1", "--off"], "POST", "/v1/bays/A1/locate", {"on": False})
+
+    def test_decisions_about_jobs(self):
+        parcel = ("--carrier", "Blue Van", "--tracking", "1Z 9")
+        said = {"carrier": "Blue Van", "tracking": "1Z 9"}
+        self.act(["job", "return", "photos", *parcel], "POST", "/v1/jobs/photos/return", said)
+        self.act(["job", "ship", "photos", *parcel], "POST", "/v1/jobs/photos/ship", said)
+        self.act(["job", "receive", "photos"], "POST", "/v1/jobs/photos/receive", None)
+        self.act(["job", "cancel", "photos", "--yes"], "POST", "/v1/jobs/photos/cancel", None)
+        self.act(["job", "delete", "photos", "--yes"], "DELETE", "/v1/jobs/photos", None)
+        self.act(["reload"], "POST", "/v1/reload", None)
+        for words in (["job", "return", "photos"], ["job", "ship", "photos", "--carrier", "x"]):
+            self.assertIn("needed", self.run_ctl(*words, code=2).stderr)
+
+    def test_receive_some_drives(self):
+        for name in ("X1", "X2"):
+            self.answer("POST", f"/v1/drives/{name}/receive", {"sentence": f"{name} is in"})
+        self.assertEqual(self.run_ctl("job", "receive", "photos", "X1", "X2").stdout, "X1 is in\nX2 is in\n")
+        self.assertEqual(self.asked(), ("POST", "/v1/drives/X2/receive", {}, {"job": "photos"}))
+
+    def test_asks_before_what_cannot_be_taken_back(self):
+        for words in (["give-up", "QX7"], ["job", "cancel", "photos"], ["job", "delete", "photos"]):
+            self.assertIn("not confirmed", self.run_ctl(*words, code=4, stdin=subprocess.DEVNULL).stderr)
+        self.assertEqual(self.station.requests, [])
+
+    def test_eject(self):
+        self.answer("POST", "/v1/bays/A1/eject", {"sentence": "the drive is safe to remove"})
+        self.answer("POST", "/v1/drives/QX7/eject", {"sentence": "safe"})
+        self.assertEqual(self.run_ctl("eject", "A1").stdout, "the drive is safe to remove\n")
+        self.assertEqual(self.asked(), ("POST", "/v1/bays/A1/eject", {}, None))
+        self.assertEqual(self.run_ctl("eject", "QX7").stdout, "safe\n")
+        self.assertEqual(self.run_ctl("eject", "QX7", "--no-wait").stdout, "The drive is safe to remove.\n")
+        self.answer("POST", "/v1/bays/A1/eject", error("refused", "not now"), 409)
+        for more in ([], ["--no-wait"]):
+            self.assertIn("not now", self.run_ctl("eject", "A1", *more, code=1).stderr)
+
+    def test_eject_takes_its_time(self):
+        def slow(_):
+            self.waiting.wait(30)
+            return 200, {"sentence": "safe"}
+        self.waiting = threading.Event()
+        self.addCleanup(self.waiting.set)
+        self.station.answers["POST", "/v1/bays/A1/eject"] = slow
+        self.assertIn("is being made safe", self.run_ctl("eject", "A1", "--no-wait").stdout)
+        self.assertEqual(json.loads(self.run_ctl("eject", "A1", "--no-wait", "--json").stdout), {"waiting": True})
+        with subprocess.Popen([BERTHCTL, "eject", "A1", "--socket", self.station.socket], stdout=subprocess.PIPE) as waits:
+            with self.assertRaises(subprocess.TimeoutExpired):
+                waits.wait(3)
+            self.waiting.set()
+            self.assertEqual(waits.communicate(timeout=30)[0], b"safe\n")
+
+    # ---- the station ----
+
+    def test_limit(self):
+        self.answer("GET", "/v1/limits", {"bandwidth_bytes_per_second": 0, "memory_bytes": 2 << 30})
+        self.answer("PUT", "/v1/limits", {"bandwidth_bytes_per_second": 50000000, "memory_bytes": 2 << 30})
+        self.assertEqual(self.run_ctl("limit").stdout.split("\n")[0].split(None, 4)[4], "none")
+        self.assertIn("50.0 MB/s", self.run_ctl("limit", "50MB").stdout)
+        self.assertEqual(self.asked(), ("PUT", "/v1/limits", {}, {"bandwidth_bytes_per_second": 50000000}))
+        self.run_ctl("limit", "none", "--json")
+        self.assertEqual(self.asked()[3], {"bandwidth_bytes_per_second": 0})
+        self.assertIn("PUT /v1/limits", self.run_ctl("limit", "1MiB", "--dry-run").stdout)
+        for wrong in ("0", "-5", "fast", "5 MB/s", "99999999999T"):
+            self.run_ctl("limit", wrong, code=2)
+
+    def test_station(self):
+        self.answer("GET", "/v1/station", {"name": "dc1", "version": "0.1.0", "bays": 8, "docked": 3, "workers": 2,
+                                           "bytes_per_second": 412000000, "bandwidth_bytes_per_second": 0, "healthy": False,
+                                           "memory_bytes": 1 << 30, "trouble": "the disk is full", "stopping": True})
+        shown = self.run_ctl("station").stdout
+        for words in ("dc1", "0.1.0", "412 MB/s", "the disk is full", "Stopping", "none"):
+            self.assertIn(words, shown)
+
+    def test_config(self):
+        config = {"file": "/etc/berth/berthd.conf", "name": "dc1", "memory": 5, "accept_unshipped": True, "bays": ["A1", "A2"],
+                  "accounts": [{"name": "acme", "endpoint": "https://acme.blob.core.windows.net", "credential": "sas",
+                                "credential_file": "acme.sas"}]}
+        self.answer("GET", "/v1/config", config)
+        shown = self.run_ctl("config").stdout
+        for words in ("/etc/berth/berthd.conf", "accept_unshipped  yes", "A2", "acme.sas", "https://acme"):
+            self.assertIn(words, shown)
+        self.assertEqual(json.loads(self.run_ctl("config", "--json").stdout), config)
+        self.run_ctl("config", "--config", "x", code=2)
+
+    def test_config_check(self):
+        fake = self.station.path("berthd", b'#!/bin/sh\necho "$@" >&2\nexit ${EXIT:-0}\n')
+        fake.chmod(0o755)
+        berthctl = self.station.path("berthctl", pathlib.Path(BERTHCTL).read_bytes())  # beside it
+        berthctl.chmod(0o755)
+
+        def check(*words, code, exit_code=0):
+            done = subprocess.run([berthctl, "config", "--check", *words], capture_output=True, text=True,
+                                  env=os.environ | {"EXIT": str(exit_code)}, timeout=60)
+            self.assertEqual(done.returncode, code, done)
+            return done.stdout
+        self.assertEqual(check(code=0), "--check\n")
+        self.assertEqual(check("--config", "/a b", code=1, exit_code=78), "--check --config /a b\n")
+        self.assertEqual(json.loads(check("--json", code=1, exit_code=1)), {"valid": False, "output": "--check\n"})
+        fake.unlink()
+        path = {"PATH": self.station.folder.name + "/none"}
+        done = subprocess.run([berthctl, "config", "--check"], capture_output=True, text=True, env=path, timeout=60)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("cannot be run", done.stderr)
+
+    # ---- what happened ----
+
+    def event(self, sequence, kind="drive.state", **more):
+        return {"sequence": sequence, "kind": kind, "time": f"2031-04-09T07:15:{sequence:02}.000000Z", "job": "photos",
+                "serial": "QX7", "subject": "jobs/photos/drives/QX7", "who": "uid 1000 (anna)",
+                "data": {"state": "Received", "bay": "A1"}} | more
+
+    def test_history(self):
+        pages = {None: ([9, 8, 7], 7), "7": ([6, 5, 4], 4), "4": ([3], None)}
+
+        def page(query):
+            sequences, following = pages[query.get("before")]
+            return 200, {"events": [self.event(s) for s in sequences], **({"next": following} if following else {})}
+        self.station.answers["GET", "/v1/events"] = page
+        lines = self.run_ctl("history").stdout.splitlines()
+        self.assertEqual([line.split()[1] for line in lines[1:]], [f"07:15:{s:02}Z" for s in (3, 4, 5, 6, 7, 8, 9)])
+        for words in ("the drive is in another state", "Received", "A1", "uid 1000 (anna)"):
+            self.assertIn(words, lines[1])
+        self.assertEqual(len(self.run_ctl("history", "--lines", "2").stdout.splitlines()), 3)
+        self.assertEqual(len(json.loads(self.run_ctl("history", "--json").stdout)["events"]), 3)
+        for wrong in ("0", "x", "10000000000"):
+            self.run_ctl("history", "--lines", wrong, code=2)
+
+    def test_history_of_one(self):
+        self.answer("GET", "/v1/events", {"events": []})
+        self.assertEqual(self.run_ctl("history", "photos").stdout, "Nothing happened.\n")
+        self.assertEqual((self.asked()[2].get("job"), self.asked()[2].get("drive")), ("photos", None))
+        self.run_ctl("history", "QX7")
+        self.assertEqual((self.asked()[2].get("job"), self.asked()[2].get("drive")), (None, "QX7"))
+
+    def test_history_tells_what_counts(self):
+        self.answer("GET", "/v1/events", {"events": [
+            self.event(3, "drive.progress", data={"percentComplete": 45, "state": "Transferring"}),
+            self.event(2, "job.alert", data={"alert": "package-missing", "sentence": "ask the customer"}),
+            self.event(1, "some.other", data=None, who=None)]})
+        lines = self.run_ctl("history").stdout.splitlines()
+        self.assertIn("some.other", lines[1])
+        self.assertIn("ask the customer", lines[2])
+        self.assertIn("45%", lines[3])
+
+    def test_receipt(self):
+        answer = {"receipt": {"version": 1}, "text": "Receipt\n  drive QX7\n\x1b[31m\n", "sha256": "AB"}
+        self.answer("GET", "/v1/drives/QX7/receipt", answer)
+        self.assertEqual(self.run_ctl("receipt", "QX7", "--job", "photos").stdout, "Receipt\n  drive QX7\n\\x1b[31m\n")
+        self.assertEqual(self.asked()[2], {"job": "photos"})
+        self.assertEqual(json.loads(self.run_ctl("receipt", "QX7", "--json").stdout), answer)
+        path = self.station.path("receipt.txt")
+        self.run_ctl("receipt", "QX7", "--output", path)
+        self.assertEqual(path.read_text(), answer["text"])
+        self.run_ctl("receipt", "QX7", "--json", "--output", path)
+        self.assertEqual(json.loads(path.read_text()), answer)
+        self.assertIn("cannot be written", self.run_ctl("receipt", "QX7", "--output", "/nonexistent/x", code=3).stderr)
+
+    def test_logs(self):
+        self.answer("GET", "/v1/drives/QX7/logs", {
+            "error_log": "logs/waimportexport/e.log", "runs": [
+                {"ended_at": "2031-04-09T07:15:02.118000Z", "end": "done", "copy_status": "CompletedWithErrors", "blobs": 7,
+                 "bytes": 12000000, "sentence": "two files were skipped", "error_log": "logs/waimportexport/e.log"}]})
+        shown = self.run_ctl("logs", "QX7").stdout
+        for words in ("2031-04-09 07:15:02Z", "CompletedWithErrors", "12.0 MB", "two files", "logs/waimportexport/e.log"):
+            self.assertIn(words, shown)
+        self.answer("GET", "/v1/drives/QX7/logs", {"runs": []})
+        self.assertIn("No worker", self.run_ctl("logs", "QX7").stdout)
+
     # ---- when it does not work ----
 
     def test_statuses(self):
@@ -216,7 +410,7 @@ class Verbs(unittest.TestCase):
         for words in (["nonsense"], ["job"], ["job", "nonsense"], ["show"], ["show", "a", "b"], ["list", "x"],
                       ["list", "--odd"], ["show", ""], ["list", "--socket"]):
             self.run_ctl(*words, code=2)
-        self.assertIn("import, show", self.run_ctl("job", code=2).stderr)
+        self.assertIn("import, show, ship", self.run_ctl("job", code=2).stderr)
         for words in (["--help"], ["list", "--help"], ["job", "import", "--help"], ["--version"]):
             self.run_ctl(*words)
 

@@ -92,8 +92,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
         try:
+            self.end_headers()
             self.wfile.write(data)
         except BrokenPipeError:  # the client had enough
             self.close_connection = True
