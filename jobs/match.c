@@ -182,6 +182,7 @@ static bool wanted(const struct job_record *r, size_t drive)
 }
 
 struct conflict {
+        uint64_t job; /* whose own it is no conflict with */
         char name[128];
         bool found;
 };
@@ -190,41 +191,53 @@ static int find_conflict(void *userdata, const struct job_record *r, size_t driv
 {
         struct conflict *c = userdata;
 
-        if (!wanted(r, drive))
+        if (r->id == c->job || !wanted(r, drive))
                 return 0;
         c->found = true;
         (void)snprintf(c->name, sizeof c->name, "%s", r->name);
         return 1;
 }
 
-static int check_drives(struct job_store *s, const struct job_draft *draft, struct bth_error *error)
+int job_admit_drives(struct job_store *s, uint64_t job, const struct job_draft_drive *drives,
+                     size_t n, struct bth_error *error)
 {
-        for (size_t i = 0; i < draft->n_drives; i++) {
-                struct conflict c = { .found = false };
-                int r = check_drive(&draft->drives[i], error);
+        for (size_t i = 0; i < n; i++) {
+                struct conflict c = { .job = job };
+                int r = check_drive(&drives[i], error);
 
-                if (r == 0 && find_drive(draft->drives, i, draft->drives[i].serial))
+                if (r == 0 && find_drive(drives, i, drives[i].serial))
                         r = bth_error_set(error, -EINVAL, BTH_REASON_CONFLICT,
-                                          "the job names the drive '%s' twice",
-                                          draft->drives[i].serial);
+                                          "the job names the drive '%s' twice", drives[i].serial);
                 if (r == 0)
-                        r = job_store_named(s, draft->drives[i].serial, find_conflict, &c, error);
+                        r = job_store_named(s, drives[i].serial, find_conflict, &c, error);
                 if (r < 0)
                         return r;
                 if (c.found)
                         return bth_error_set(error, -EEXIST, BTH_REASON_CONFLICT,
                                              "the drive '%s' belongs to the job '%s', which is not "
                                              "done with it",
-                                             draft->drives[i].serial, c.name);
+                                             drives[i].serial, c.name);
         }
         return 0;
+}
+
+/* The part of a scope whose jobs are counted together (7.10). malloc()ed; NULL: no memory. */
+static char *quota_scope(const char *scope)
+{
+        static const char head[] = "/subscriptions/";
+        const size_t n = sizeof head - 1;
+
+        if (!scope || strncasecmp(scope, head, n) != 0)
+                return strdup(scope ? scope : "");
+        return strndup(scope, n + strcspn(scope + n, "/"));
 }
 
 int job_admit(struct job_store *s, const struct job_draft *draft, bool foreign_name,
               unsigned max_active, struct bth_error *error)
 {
+        _cleanup_free_ char *scope = quota_scope(draft->scope);
         uint64_t active = 0;
-        int r = job_name_check(draft->name, foreign_name, error);
+        int r = !scope ? -ENOMEM : job_name_check(draft->name, foreign_name, error);
 
         if (r < 0)
                 return r;
@@ -237,12 +250,12 @@ int job_admit(struct job_store *s, const struct job_draft *draft, bool foreign_n
                                      draft->name, draft->n_drives, JOB_MAX_DRIVES);
         if (max_active == 0)
                 max_active = JOB_ACTIVE_MAX;
-        r = job_store_count_active(s, draft->scope, &active, error);
+        r = job_store_count_active(s, scope, &active, error);
         if (r == 0 && active >= max_active)
                 r = bth_error_set(error, -EDQUOT, BTH_REASON_LIMIT_EXCEEDED,
                                   "there are %" PRIu64 " active jobs, and %u are possible", active,
                                   max_active);
-        return r < 0 ? r : check_drives(s, draft, error);
+        return r < 0 ? r : job_admit_drives(s, 0, draft->drives, draft->n_drives, error);
 }
 
 /* --- docked drives --- */

@@ -40,11 +40,16 @@ int job_merge_drives(const struct job_draft_drive *drives, size_t n,
                      struct bth_error *error) _must_check_;
 
 /* May this job be made: name, one account, 1 to 10 drives with usable serial numbers, manifest and
- * hash, none of them wanted by another job, room in the quota (`max_active`, 0: JOB_ACTIVE_MAX)?
+ * hash, none of them wanted by another job, room in the quota (`max_active`, 0: JOB_ACTIVE_MAX) of
+ * its subscription, or of its scope when that names none?
  * Returns 0; -EINVAL; -EEXIST for a drive that another job wants; -EDQUOT; or an error of the
  * store. */
 int job_admit(struct job_store *s, const struct job_draft *draft, bool foreign_name,
               unsigned max_active, struct bth_error *error) _must_check_;
+/* The same of the drives alone, for the job `job` that has others now. Returns 0, -EINVAL, -EEXIST,
+ * or an error of the store. */
+int job_admit_drives(struct job_store *s, uint64_t job, const struct job_draft_drive *drives,
+                     size_t n, struct bth_error *error) _must_check_;
 
 /* --- docked drives --- */
 

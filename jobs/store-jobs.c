@@ -377,7 +377,9 @@ int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret
                            struct bth_error *error)
 {
         return sql_number(s, error, ret_n,
-                          "SELECT count(*) FROM jobs WHERE deleted = 0 AND scope = ? AND state < ?",
+                          "SELECT count(*) FROM jobs WHERE deleted = 0 AND state < ?2 AND"
+                          " (scope = ?1 OR"
+                          " (?1 <> '' AND scope > ?1 || '/' AND scope < ?1 || '0'))",
                           "su", scope ? scope : "", (uint64_t)BTH_JOB_STATE_COMPLETED);
 }
 
@@ -725,6 +727,35 @@ int job_store_tick(struct job_store *s, const struct job_policy *policy, uint64_
         return r;
 }
 
+static bool only_tags(const struct job_edit *edit)
+{
+        bool more = edit->diagnostics || edit->verbose_log >= 0 || edit->backup_manifest >= 0;
+
+        for (size_t i = 0; i < _JOB_PERSONAL_MAX; i++)
+                more = more || edit->personal[i];
+        return edit->tags && !more;
+}
+
+/* Tags have no window, and say nothing about the state of the job (6.3). */
+static int touch_tags(struct job_store *s, uint64_t job, const struct job_policy *policy,
+                      uint64_t now_usec, const char *who, struct bth_error *error)
+{
+        const struct job_outcome outcome = {
+                .changes = { { .kind = JOB_CHANGE_JOB_UPDATED, .drive = JOB_NO_DRIVE } },
+                .n_changes = 1,
+        };
+        struct job_record record;
+        int r = store_load(s, job, &record, error);
+
+        if (r < 0)
+                return r;
+        r = record.model.deleted ? no_such_job(error) : store_save(s, &record, policy, error);
+        if (r == 0)
+                r = store_add_changes(s, &record, &outcome, now_usec, who, error);
+        store_record_clear(&record);
+        return r;
+}
+
 int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edit,
                    const struct job_policy *policy, uint64_t now_usec, const char *who,
                    struct bth_error *error)
@@ -747,7 +778,8 @@ int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edi
                     (uint64_t)(edit->personal[JOB_PERSONAL_RETURN_ADDRESS] != NULL),
                     (uint64_t)(edit->personal[JOB_PERSONAL_DELIVERY_PACKAGE] != NULL), job);
         if (r == 0)
-                r = store_step(s, &act, policy, now_usec, who, &outcome, error);
+                r = only_tags(edit) ? touch_tags(s, job, policy, now_usec, who, error)
+                                    : store_step(s, &act, policy, now_usec, who, &outcome, error);
         if (r == 0)
                 r = insert_personal(s, job, edit->personal, error);
         return sql_end(s, r, error);
@@ -775,6 +807,115 @@ int job_store_return(struct job_store *s, uint64_t job, const char *package,
         if (r == 0 && package && !says_deleted(ret_outcome))
                 r = insert_personal(s, job, personal, error);
         return sql_end(s, r, error);
+}
+
+/* --- other drives --- */
+
+static int check_may_replace(const struct job_record *r, struct bth_error *error)
+{
+        if (r->model.deleted)
+                return no_such_job(error);
+        if (!job_may_change(&r->model, JOB_PROPERTY_DRIVES))
+                return bth_error_set(
+                        error, -EPERM, BTH_REASON_REFUSED,
+                        "the drives of a job can only be changed while it is Creating");
+        for (size_t i = 0; i < r->model.n_drives; i++)
+                if (r->model.drives[i].state != BTH_DRIVE_STATE_SPECIFIED ||
+                    r->model.drives[i].docked)
+                        return bth_error_set(error, -EPERM, BTH_REASON_REFUSED,
+                                             "the drive '%s' of the job has arrived, so its drives "
+                                             "cannot be changed any more",
+                                             r->drives[i].serial);
+        return 0;
+}
+
+struct drive_keys {
+        struct bth_secret *keys[JOB_MAX_DRIVES]; /* that stay */
+};
+
+static void drive_keys_clear(struct drive_keys *k)
+{
+        for (size_t i = 0; i < JOB_MAX_DRIVES; i++)
+                k->keys[i] = bth_secret_free(k->keys[i]);
+}
+
+static int find_keys(struct job_store *s, const struct job_record *old, const struct job_draft *d,
+                     struct drive_keys *ret, struct bth_error *error)
+{
+        for (size_t i = 0; i < d->n_drives; i++) {
+                for (size_t k = 0; k < old->model.n_drives && !d->drives[i].key; k++) {
+                        char a[SERIAL_KEY_MAX], b[SERIAL_KEY_MAX];
+                        int r;
+
+                        store_serial_key(d->drives[i].serial, a);
+                        store_serial_key(old->drives[k].serial, b);
+                        if (strcmp(a, b) != 0 || !old->drives[k].has_key)
+                                continue;
+                        r = job_store_key(s, old->id, k, &ret->keys[i], error);
+                        if (r < 0)
+                                return r;
+                        break;
+                }
+        }
+        return 0;
+}
+
+static int replace_drives(struct job_store *s, struct job_record *old, const struct job_draft *d,
+                          uint64_t now_usec, struct bth_error *error)
+{
+        struct job_record fresh = { .id = old->id };
+        struct drive_keys kept = { 0 };
+        struct job_outcome unused;
+        int r = find_keys(s, old, d, &kept, error);
+
+        if (r == 0)
+                r = job_begin(d->n_drives, false, false, now_usec, &fresh.model, &unused);
+        if (r == 0)
+                r = name_record(&fresh, d);
+        if (r == 0)
+                r = sql_run(s, error, "DELETE FROM keys WHERE job = ?", "u", old->id);
+        if (r == 0)
+                r = sql_run(s, error, "DELETE FROM drives WHERE job = ?", "u", old->id);
+        for (size_t i = 0; i < d->n_drives && r == 0; i++) {
+                struct job_draft_drive drive = d->drives[i];
+
+                drive.key = drive.key ? drive.key : kept.keys[i];
+                r = insert_drive(s, &drive, &fresh, i, error);
+        }
+        drive_keys_clear(&kept);
+        store_record_clear(&fresh);
+        return r;
+}
+
+static int set_drives(struct job_store *s, uint64_t job, const struct job_draft *d,
+                      const struct job_policy *policy, uint64_t now_usec, const char *who,
+                      struct bth_error *error)
+{
+        const struct job_act act = { .job = job, .input.kind = JOB_INPUT_UPDATED };
+        struct job_outcome outcome;
+        struct job_record old;
+        int r = store_load(s, job, &old, error);
+
+        if (r < 0)
+                return r;
+        r = check_may_replace(&old, error);
+        if (r == 0)
+                r = replace_drives(s, &old, d, now_usec, error);
+        store_record_clear(&old);
+        return r < 0 ? r : store_step(s, &act, policy, now_usec, who, &outcome, error);
+}
+
+int job_store_set_drives(struct job_store *s, uint64_t job, const struct job_draft_drive *drives,
+                         size_t n, const struct job_policy *policy, uint64_t now_usec,
+                         const char *who, struct bth_error *error)
+{
+        const struct job_draft draft = { .name = "drives", .drives = drives, .n_drives = n };
+        int r = check_draft(&draft, error);
+
+        if (r == 0)
+                r = sql_begin(s, error);
+        return r < 0 ? r
+                     : sql_end(s, set_drives(s, job, &draft, policy, now_usec, who, error), error);
 }
 
 /* --- checking --- */

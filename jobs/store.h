@@ -127,8 +127,8 @@ typedef int (*job_record_fn)(void *userdata, const struct job_record *record);
 int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
                    void *userdata, struct bth_error *error) _must_check_;
 
-/* How many jobs of one scope (NULL: the station's own) are neither Completed nor Closed. Returns 0.
- */
+/* How many jobs of one scope and of those below it (NULL: the station's own) are neither Completed
+ * nor Closed. Returns 0. */
 int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret_n,
                            struct bth_error *error) _must_check_;
 
@@ -139,10 +139,19 @@ struct job_edit {
         int verbose_log, backup_manifest;
         const char *personal[_JOB_PERSONAL_MAX];
 };
-/* Follows JOB_INPUT_UPDATED. Returns 0, -ENOENT, -EINVAL, -EPERM when it is too late. */
+/* Follows JOB_INPUT_UPDATED; tags alone are changed at any time. Returns 0, -ENOENT, -EINVAL,
+ * -EPERM when it is too late. */
 int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edit,
                    const struct job_policy *policy, uint64_t now_usec, const char *who,
                    struct bth_error *error) _must_check_;
+
+/* Other drives instead of those that the job has; a drive without a key keeps the one that its
+ * serial number had. Names and serial numbers are the caller's to check. Follows JOB_INPUT_UPDATED.
+ * Returns 0; -ENOENT; -EINVAL as job_store_add(); -EEXIST for a serial number that comes twice;
+ * -EPERM when the job is past Creating or a drive of it has arrived. */
+int job_store_set_drives(struct job_store *s, uint64_t job, const struct job_draft_drive *drives,
+                         size_t n, const struct job_policy *policy, uint64_t now_usec,
+                         const char *who, struct bth_error *error) _must_check_;
 
 /* --- inputs --- */
 

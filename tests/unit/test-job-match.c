@@ -280,6 +280,10 @@ static void test_admit(void **state)
         act(p, other, JOB_INPUT_BEGUN, 0, NULL);
         act(p, other, JOB_INPUT_ENDED, 0, NULL);
         assert_int_equal(admit(p, &d, 0), 0); /* it is done with the drive */
+
+        other = add(p, "third", "sn 2", NULL);
+        assert_int_equal(job_admit_drives(p->store, 0, drives, 2, NULL), -EEXIST);
+        assert_int_equal(job_admit_drives(p->store, other, drives, 2, NULL), 0); /* its own */
 }
 
 static void test_quota(void **state)
@@ -306,6 +310,24 @@ static void test_quota(void **state)
         assert_int_equal(admit(p, &d, 21), 0);
         d.scope = "/subscriptions/2/resourceGroups/g";
         assert_int_equal(admit(p, &d, 0), 0);
+        /* All groups of a subscription are counted together, and no other subscription. */
+        for (unsigned i = 0; i < 2; i++) {
+                const struct job_draft_drive other = { .serial = i ? "Y1" : "Y0" };
+                const struct job_draft draft = {
+                        .scope = i ? "/subscriptions/2/resourceGroups/h"
+                                   : "/subscriptions/22/resourceGroups/g",
+                        .name = "far",
+                        .drives = &other,
+                        .n_drives = 1,
+                };
+                uint64_t id;
+
+                assert_int_equal(admit(p, &d, 1), 0);
+                assert_int_equal(job_store_add(p->store, &draft, false, T0, NULL, &id, &p->error),
+                                 0);
+        }
+        assert_int_equal(admit(p, &d, 1), -EDQUOT);
+        assert_int_equal(admit(p, &d, 2), 0);
         d.scope = NULL;
         act(p, first, JOB_INPUT_DOCKED, 0, NULL);
         act(p, first, JOB_INPUT_BEGUN, 0, NULL);

@@ -1065,10 +1065,91 @@ static void test_kill(void **state)
         assert_true(acknowledged > KILLS);
 }
 
+static void check_key(struct place *p, uint64_t job, size_t drive, const char *text)
+{
+        struct bth_secret *key = NULL;
+
+        OK(job_store_key(p->store, job, drive, &key, &p->error));
+        assert_string_equal((const char *)key->data, text);
+        (void)bth_secret_free(key);
+}
+
+static void test_other_drives(void **state)
+{
+        struct place *p = *state;
+        struct bth_secret *key;
+        struct job_draft_drive drives[2] = { { .serial = "NEW 1", .manifest_file = "\\m" },
+                                             { .serial = "qx7-1", .manifest_hash = "AB" } };
+        struct job_record *r;
+        uint64_t job;
+        char text[64];
+
+        open_store(p);
+        job = add_job(p, "a", 3);
+        OK(job_store_key(p->store, job, 0, &key, &p->error));
+        (void)snprintf(text, sizeof text, "%s", (const char *)key->data);
+        (void)bth_secret_free(key);
+
+        OK(job_store_set_drives(p->store, job, drives, 2, &policy, T0 + 9, "x", &p->error));
+        r = get(p, job);
+        assert_int_equal(r->model.n_drives, 2);
+        assert_string_equal(r->drives[0].serial, "NEW1");
+        assert_false(r->drives[0].has_key);
+        assert_string_equal(r->drives[1].manifest_hash, "AB");
+        assert_int_equal(r->model.created_usec, T0 + 9); /* its two weeks begin again */
+        (void)job_record_free(r);
+        check_key(p, job, 1, text); /* it kept the key of its serial number */
+
+        assert_int_equal(bth_secret_new_copy("other", 5, &key), 0);
+        drives[0].key = key;
+        OK(job_store_set_drives(p->store, job, drives, 1, &policy, T0 + 9, "x", &p->error));
+        (void)bth_secret_free(key);
+        drives[0].key = NULL;
+        check_key(p, job, 0, "other");
+
+        drives[1].serial = "new1";
+        assert_int_equal(job_store_set_drives(p->store, job, drives, 2, &policy, T0, "x", NULL),
+                         -EEXIST);
+        assert_int_equal(job_store_set_drives(p->store, job, drives, 0, &policy, T0, "x", NULL),
+                         -EINVAL);
+        assert_int_equal(job_store_set_drives(p->store, 999, drives, 1, &policy, T0, "x", NULL),
+                         -ENOENT);
+        check_key(p, job, 0, "other"); /* what failed has changed nothing */
+        OK(act(p, job, JOB_INPUT_BOOKED, 0));
+        assert_int_equal(job_store_set_drives(p->store, job, drives, 1, &policy, T0, "x", NULL),
+                         -EPERM);
+        OK(job_store_check(p->store, &p->error));
+}
+
+static void test_tags_at_any_time(void **state)
+{
+        struct place *p = *state;
+        struct job_edit edit = { .tags = "{}", .verbose_log = -1, .backup_manifest = -1 };
+        struct job_record *before, *after;
+        uint64_t job;
+
+        open_store(p);
+        job = add_job(p, "a", 1);
+        OK(act(p, job, JOB_INPUT_CANCELLED, 0));
+        OK(act(p, job, JOB_INPUT_BOOKED, 0));
+        OK(act(p, job, JOB_INPUT_RETURNED, 0));
+        before = get(p, job);
+        assert_int_equal(before->model.state, BTH_JOB_STATE_COMPLETED);
+        OK(job_store_edit(p->store, job, &edit, &policy, T0 + 9, "x", &p->error));
+        after = get(p, job);
+        assert_string_equal(after->tags, "{}");
+        assert_true(after->revision > before->revision);
+        (void)job_record_free(before);
+        (void)job_record_free(after);
+        edit.verbose_log = 1;
+        assert_int_equal(job_store_edit(p->store, job, &edit, &policy, T0 + 9, "x", NULL), -EPERM);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
+                TEST(test_other_drives), TEST(test_tags_at_any_time),
                 TEST(test_open),         TEST(test_add_and_get),
                 TEST(test_add_refuses),  TEST(test_apply),
                 TEST(test_apply_all),    TEST(test_list),
