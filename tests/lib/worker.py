@@ -17,6 +17,7 @@ import time
 
 ORDER, CREDENTIAL, BANDWIDTH, STOP = 1, 2, 3, 4
 SANDBOX, ACTIVITY, PROGRESS, NOTE, OUTCOME, RESULT = 16, 17, 18, 19, 20, 21
+EXIT = 24
 ORDER_FIELDS = [
     "job", "drive_id", "manifest_path", "manifest_hash", "header_hash", "bitlocker_key", "account", "endpoint",
     "allow_plain", "credential_kind", "credential", "ca_file", "proxy", "client_cert", "client_key", "connect_to",
@@ -38,6 +39,7 @@ REPORTS = {
     RESULT: ["end", "copy_status", "reason", "object", "sentence", "advice", "blobs:", "completed:", "created:",
              "renamed:", "skipped:", "overwritten:", "failed:", "bytes:", "sent_bytes:", "error_log", "verbose_log",
              "manifest", "line:"],
+    EXIT: ["wait_status:"],
 }
 
 
@@ -74,26 +76,28 @@ class Worker:
         self.reports = []
 
     def __enter__(self) -> "Worker":
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket = ours
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.process = subprocess.Popen([*self.command, self.program], stdin=theirs, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         theirs.close()
+        self._give_order()
+        self.output = b""
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+        return self
+
+    def _give_order(self) -> None:
         drive = self.drive if isinstance(self.drive, int) else os.open(self.drive, os.O_RDONLY | os.O_CLOEXEC)
         state = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         frame = encode(ORDER, [(ORDER_FIELDS.index(name) + 1, value) for name, value in self.order.items()
                                if value is not None], 2)
-        sent = socket.send_fds(ours, [frame], [drive, state])
-        ours.sendall(frame[sent:])
+        sent = socket.send_fds(self.socket, [frame], [drive, state])
+        self.socket.sendall(frame[sent:])
         os.close(state)
         if not isinstance(self.drive, int):
             os.close(drive)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.output = b""
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
-        return self
 
     def __exit__(self, *_) -> None:
         if self.process.poll() is None:
@@ -170,3 +174,32 @@ class Worker:
     @property
     def activities(self) -> list:
         return [a["activity"] for a in self.of(ACTIVITY)]
+
+
+class RemoteWorker(Worker):
+    """One that systemd starts for who connects to its socket (berth-worker.socket)."""
+
+    def __enter__(self) -> "RemoteWorker":
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(self.program)
+        self._give_order()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join(10)
+        self.socket.close()
+
+    def wait(self, timeout: float = 300) -> "int | None":
+        """The status of waitpid(2), as the station is told it; None: nobody told."""
+        self.reader.join(timeout)
+        assert not self.reader.is_alive(), "the worker came to no end"
+        told = self.of(EXIT)
+        return told[0]["wait_status"] if told else None
+
+    def until(self, good, timeout: float = 60):
+        deadline = time.monotonic() + timeout
+        while not (value := good(self)):
+            assert time.monotonic() < deadline, f"waited in vain; last: {self.reports[-3:]}"
+            select.select([], [], [], 0.005)
+        return value
