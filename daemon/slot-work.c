@@ -192,6 +192,7 @@ static void on_end(void *userdata, const struct bth_result_report *result,
         slot->again_usec = bth_now_monotonic_usec() + pause_after(slot);
         log_end(slot);
         slot->worker = dmn_worker_free(slot->worker);
+        slot->report_progress = slot->has_progress;
         slot->stopping = slot->has_progress = false;
         slot->rate = slot->memory_bytes = 0;
         dmn_station_changed(slot->station);

@@ -364,6 +364,10 @@ void dmn_slot_step(struct dmn_slot *slot)
                 return;
         if (slot->worker && slot->station->store_trouble.code < 0)
                 dmn_slot_stop(slot); /* nothing is copied that cannot be recorded */
+        if (slot->has_result && slot->report_progress) {
+                dmn_slot_report(slot); /* how far it came, before what came of it */
+                return;
+        }
         if (slot->has_result) {
                 dmn_slot_result(slot);
                 return;

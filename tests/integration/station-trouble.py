@@ -17,6 +17,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Azurite, Missing  # noqa: E402
 from berthd import BUILD, Station  # noqa: E402
+from faultproxy import FaultProxy  # noqa: E402
 from prepared import Prepared  # noqa: E402
 
 MIB = 1 << 20
@@ -59,12 +60,15 @@ def disk_full(folder: pathlib.Path, server: Azurite) -> None:
 
 def credentials(folder: pathlib.Path, server: Azurite) -> None:
     drive = make(folder, "CRED1", 2)
-    with Station(folder, server, name="cred-station") as station:
+    with FaultProxy(server.port) as proxy, Station(folder, server, name="cred-station", port=proxy.port) as station:
+        # The service's answer to an expired key; the emulator has another one.
+        proxy.add("status", times=1 << 20, status=403, code="AuthenticationFailed")
         station.renew(OTHER_KEY)
         station.job("cred", drive.journal)
         station.dock(drive.image, "A1")
         station.wait_bay("A1", activity="paused-credentials")
         station.wait_drive("CRED1", state="Transferring", activity="paused-credentials", copy_status="InProgress")
+        proxy.rules.clear()
         station.renew(server.key)  # nothing else is said to the daemon
         station.wait_drive("CRED1", state="Completed", copy_status="Completed")
         for secret in (OTHER_KEY, server.key, drive.key):
