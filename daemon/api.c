@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/names.h"
 #include "base/str.h"
+#include "daemon/feed.h"
 #include "daemon/route.h"
 
 #define BACKLOG      64
@@ -197,11 +198,9 @@ static int parse_body(struct dmn_http_request *q, json_t **ret_body, struct bth_
         return n > 0 ? bth_json_parse(body, n, ret_body, error) : 0;
 }
 
-static int make_call(struct dmn_api *a, struct dmn_http_request *q, struct dmn_route *route,
-                     struct dmn_call **ret_call, struct bth_error *error)
+static int make_call(struct dmn_http_request *q, const char *who, enum dmn_right right,
+                     struct dmn_route *route, struct dmn_call **ret_call, struct bth_error *error)
 {
-        const struct dmn_http_peer *peer = dmn_http_peer(q);
-        const bool member = a->has_group && dmn_http_peer_in_group(q, a->group);
         struct open_call *o;
         json_t *body;
         int r = parse_body(q, &body, error);
@@ -214,11 +213,11 @@ static int make_call(struct dmn_api *a, struct dmn_http_request *q, struct dmn_r
                 return -ENOMEM;
         }
         *o = (struct open_call){ .request = q, .verb = route->verb };
-        (void)snprintf(o->who, sizeof o->who, "%s", who_is(a, peer->uid));
+        (void)snprintf(o->who, sizeof o->who, "%s", who);
         if (route->target)
                 (void)bth_escape(route->target, strlen(route->target), o->target, sizeof o->target);
-        r = dmn_call_new(route->verb, o->who, dmn_api_right(getuid(), peer->uid, member),
-                         route->target, take_ptr(route->query), body, ret_call);
+        r = dmn_call_new(route->verb, who, right, route->target, take_ptr(route->query), body,
+                         ret_call);
         if (r < 0) {
                 free(o);
                 return r;
@@ -228,16 +227,22 @@ static int make_call(struct dmn_api *a, struct dmn_http_request *q, struct dmn_r
         return 0;
 }
 
-static void on_request(void *userdata, struct dmn_http_request *q)
+void dmn_api_handle(struct dmn_station *s, struct dmn_http_request *q, const char *who,
+                    enum dmn_right right)
 {
-        struct dmn_api *a = userdata;
         struct bth_error error = BTH_ERROR_INIT;
         struct dmn_route route = { 0 };
         struct dmn_call *call = NULL;
         int r = dmn_route_parse(dmn_http_method(q), dmn_http_target(q), &route, &error);
 
+        if (r == 0 && route.verb == DMN_VERB_EVENTS_LIST && dmn_feed_wanted(q) &&
+            dmn_right_allows(right, DMN_RIGHT_READ)) {
+                dmn_feed_begin(s, q, route.query);
+                dmn_route_clear(&route);
+                return;
+        }
         if (r == 0)
-                r = make_call(a, q, &route, &call, &error);
+                r = make_call(q, who, right, &route, &call, &error);
         if (r < 0) {
                 if (error.code == 0)
                         (void)bth_error_set(&error, r, BTH_REASON_OUT_OF_MEMORY,
@@ -246,7 +251,16 @@ static void on_request(void *userdata, struct dmn_http_request *q)
         }
         dmn_route_clear(&route);
         if (call)
-                dmn_verb_call(a->station, call);
+                dmn_verb_call(s, call);
+}
+
+static void on_request(void *userdata, struct dmn_http_request *q)
+{
+        struct dmn_api *a = userdata;
+        const uid_t uid = dmn_http_peer(q)->uid;
+        const bool member = a->has_group && dmn_http_peer_in_group(q, a->group);
+
+        dmn_api_handle(a->station, q, who_is(a, uid), dmn_api_right(getuid(), uid, member));
 }
 
 /* --- the socket --- */

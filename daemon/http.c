@@ -4,7 +4,11 @@
  *
  * Times. Libmicrohttpd closes what moves no byte for `idle_sec`. Who sends a byte now and then
  * would stay for ever, so each connection also has a deadline: for the whole next request, and then
- * for taking the whole answer. While the answer is being made there is none. */
+ * for taking the whole answer. While the answer is being made there is none, and none in a stream
+ * from which nothing waits.
+ *
+ * A connection that waits is suspended, and then the library does not look at it. In a stream that
+ * would last until something is written, so here its end is watched for meanwhile. */
 #include "daemon/http.h"
 
 #include <arpa/inet.h>
@@ -19,6 +23,7 @@
 #include "base/time.h"
 
 #define ACCEPT_AGAIN_USEC BTH_USEC_PER_SEC /* when the process has no descriptor left */
+#define STREAM_BLOCK      ((size_t)16 << 10)
 #define ACCEPT_AT_ONCE    16u
 #define AGAIN_MAX_MSEC    UINT64_C(3600000)
 #define NEVER             UINT64_MAX
@@ -41,7 +46,7 @@ struct dmn_http {
         struct bth_secret *key;
         sd_event_source *accepting, *epoll, *soon, *again, *deadlines;
         struct connection *connections;
-        unsigned n_connections;
+        unsigned n_connections, n_streams;
         struct dmn_http_request *requests;
 };
 
@@ -63,6 +68,12 @@ struct dmn_http_request {
         struct bth_buf body;
         struct MHD_Response *response;
         unsigned status;
+
+        bool streams, stream_ended;
+        struct dmn_http_stream stream; /* no functions: ended */
+        struct bth_buf waiting;
+        size_t taken; /* of `waiting` */
+        sd_event_source *hangup;
 };
 
 /* --- requests --- */
@@ -76,6 +87,8 @@ static struct dmn_http_request *request_free(struct dmn_http_request *q)
         }
         if (q->response)
                 MHD_destroy_response(q->response);
+        q->hangup = sd_event_source_disable_unref(q->hangup);
+        bth_buf_clear(&q->waiting);
         bth_buf_clear(&q->body);
         free(q->method);
         free(q->target);
@@ -143,10 +156,10 @@ bool dmn_http_body_too_large(const struct dmn_http_request *q)
 
 static void connection_deadline(struct connection *c, unsigned sec);
 
-static struct MHD_Response *response_of(const struct dmn_http_reply *reply)
+/* Adds the headers; takes the response over. */
+static struct MHD_Response *response_of(struct MHD_Response *response,
+                                        const struct dmn_http_reply *reply)
 {
-        struct MHD_Response *response = MHD_create_response_from_buffer(
-                reply->n, (void *)(reply->n ? reply->body : ""), MHD_RESPMEM_MUST_COPY);
         bool well;
 
         if (!response)
@@ -169,9 +182,20 @@ static enum MHD_Result request_queue(struct dmn_http_request *q)
         struct connection *c = connection_of(q->connection);
 
         q->stage = STAGE_QUEUED;
-        if (c)
+        if (c && (!q->streams || q->waiting.length > 0))
                 connection_deadline(c, q->http->options.reply_sec);
         return q->response ? MHD_queue_response(q->connection, q->status, q->response) : MHD_NO;
+}
+
+/* The library looks at the connection again. */
+static void wake(struct dmn_http_request *q)
+{
+        if (!q->suspended)
+                return;
+        q->suspended = false;
+        q->hangup = sd_event_source_disable_unref(q->hangup);
+        MHD_resume_connection(q->connection);
+        (void)sd_event_source_set_enabled(q->http->soon, SD_EVENT_ONESHOT);
 }
 
 void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *reply)
@@ -180,15 +204,14 @@ void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *rep
                 (void)request_free(q);
                 return;
         }
-        q->response = response_of(reply);
+        q->response = response_of(
+                MHD_create_response_from_buffer(reply->n, (void *)(reply->n ? reply->body : ""),
+                                                MHD_RESPMEM_MUST_COPY),
+                reply);
         q->status = reply->status;
         q->stage = STAGE_REPLIED;
         bth_buf_clear(&q->body);
-        if (q->suspended) {
-                q->suspended = false;
-                MHD_resume_connection(q->connection);
-                (void)sd_event_source_set_enabled(q->http->soon, SD_EVENT_ONESHOT);
-        }
+        wake(q);
 }
 
 /* The line of the request is there, the headers not yet. */
@@ -294,6 +317,11 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
         if (!q)
                 return;
         if (q->stage != STAGE_HANDLED) {
+                if (q->streams) {
+                        q->http->n_streams--;
+                        if (q->stream.gone)
+                                q->stream.gone(q->stream.userdata);
+                }
                 (void)request_free(q);
                 return;
         }
@@ -303,6 +331,115 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
         q->at = NULL;
         q->http = NULL;
         q->connection = NULL;
+}
+
+/* --- streams --- */
+
+static int on_hangup(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+        struct dmn_http_request *q = userdata;
+
+        q->stream_ended = true;
+        wake(q);
+        return 0;
+}
+
+/* Waits until something is written or the client goes away. */
+static void stream_pause(struct dmn_http_request *q)
+{
+        struct connection *c = connection_of(q->connection);
+
+        if (!c || sd_event_add_io(q->http->loop, &q->hangup, c->fd, EPOLLRDHUP, on_hangup, q) < 0)
+                bth_debug("http: a stream is not watched, ignoring");
+        q->suspended = true;
+        MHD_suspend_connection(q->connection);
+}
+
+/* The library can send `max` bytes more. */
+static ssize_t on_stream(void *userdata, uint64_t position, char *out, size_t max)
+{
+        struct dmn_http_request *q = userdata;
+        struct connection *c = connection_of(q->connection);
+        size_t n = MIN(max, q->waiting.length - q->taken);
+
+        if (n == 0 && q->stream_ended)
+                return MHD_CONTENT_READER_END_OF_STREAM;
+        if (n == 0) {
+                stream_pause(q);
+                return 0;
+        }
+        memcpy(out, q->waiting.data + q->taken, n);
+        q->taken += n;
+        if (q->taken == q->waiting.length) {
+                bth_buf_clear(&q->waiting);
+                q->taken = 0;
+                if (c)
+                        c->deadline_usec = NEVER;
+                if (q->stream.drained)
+                        q->stream.drained(q->stream.userdata);
+        }
+        return (ssize_t)n;
+}
+
+int dmn_http_stream(struct dmn_http_request *q, const struct dmn_http_reply *head,
+                    const struct dmn_http_stream *stream)
+{
+        struct MHD_Response *response;
+
+        if (!q->http)
+                return -ECANCELED;
+        if (q->http->n_streams >= MAX(q->http->options.connections / 2, 1u))
+                return -EAGAIN;
+        if (head->n > 0 && bth_buf_add(&q->waiting, head->body, head->n) < 0)
+                return -ENOMEM;
+        response = response_of(MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK,
+                                                                 on_stream, q, NULL),
+                               head);
+        if (!response) {
+                bth_buf_clear(&q->waiting);
+                return -ENOMEM;
+        }
+        q->response = response;
+        q->status = head->status;
+        q->stage = STAGE_REPLIED;
+        q->streams = true;
+        q->stream = *stream;
+        q->http->n_streams++;
+        bth_buf_clear(&q->body);
+        wake(q);
+        return 0;
+}
+
+int dmn_http_stream_write(struct dmn_http_request *q, const void *data, size_t n)
+{
+        struct connection *c = connection_of(q->connection);
+        int r;
+
+        if (n > DMN_HTTP_STREAM_BYTES - (q->waiting.length - q->taken))
+                return -ENOBUFS;
+        if (q->taken > 0) {
+                q->waiting.length -= q->taken;
+                memmove(q->waiting.data, q->waiting.data + q->taken, q->waiting.length + 1);
+                q->taken = 0;
+        }
+        if (q->waiting.length == 0 && c)
+                connection_deadline(c, q->http->options.request_sec);
+        r = bth_buf_add(&q->waiting, data, n);
+        if (r == 0)
+                wake(q);
+        return r;
+}
+
+size_t dmn_http_stream_waiting(const struct dmn_http_request *q)
+{
+        return q->waiting.length - q->taken;
+}
+
+void dmn_http_stream_end(struct dmn_http_request *q)
+{
+        q->stream = (struct dmn_http_stream){ 0 };
+        q->stream_ended = true;
+        wake(q);
 }
 
 /* --- the library inside the loop --- */
@@ -646,6 +783,7 @@ static void abandon_requests(struct dmn_http *h)
         for (struct dmn_http_request *q = h->requests; q; q = q->next) {
                 if (q->suspended) {
                         q->suspended = false;
+                        q->hangup = sd_event_source_disable_unref(q->hangup);
                         MHD_resume_connection(q->connection);
                 }
         }

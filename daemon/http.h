@@ -101,3 +101,26 @@ struct dmn_http_reply {
 };
 /* Answers and ends the request. A client that went away meanwhile does no harm. */
 void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *reply);
+
+/* --- an answer without end ---
+ *
+ * Instead of dmn_http_reply(): the head goes out, and then what is written, as it comes. The stream
+ * is the request. Each takes a place of the server's; half of them may be streams. */
+
+#define DMN_HTTP_STREAM_BYTES ((size_t)4 << 20) /* that wait for a slow client */
+
+struct dmn_http_stream {
+        void (*drained)(void *userdata); /* nothing waits any more */
+        void (*gone)(void *userdata);    /* the client went away, or the server ends: it is over */
+        void *userdata;
+};
+/* `head->body` may be the first part. Returns 0; -EAGAIN when too many are open, -ECANCELED
+ * when the client is gone, -ENOMEM: then the request still wants its answer. */
+int dmn_http_stream(struct dmn_http_request *q, const struct dmn_http_reply *head,
+                    const struct dmn_http_stream *stream) _must_check_;
+/* Returns 0; -ENOBUFS when the client is too slow for what waits already; -ENOMEM. */
+int dmn_http_stream_write(struct dmn_http_request *q, const void *data, size_t n) _must_check_;
+/* Bytes that wait. */
+size_t dmn_http_stream_waiting(const struct dmn_http_request *q);
+/* Ends it once everything is out; nothing is called any more. */
+void dmn_http_stream_end(struct dmn_http_request *q);

@@ -39,6 +39,8 @@ struct dmn_station {
         struct dmn_import_call *imports; /* that are under way: verbs-import.c */
 
         sd_event_source *store_io, *clock, *again, *shares;
+        struct dmn_listener *listeners;
+        uint64_t last_event;  /* that they were told of */
         bool looking;         /* the clock's task is under way */
         bool look_again;      /* and another one is wanted */
         uint64_t forgot_usec; /* when old personal data was looked for last */

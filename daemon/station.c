@@ -22,6 +22,34 @@
 /* -- the store
  * ----------------------------------------------------------------------------------------- */
 
+void dmn_station_listen(struct dmn_station *s, struct dmn_listener *l)
+{
+        l->next = s->listeners;
+        s->listeners = l;
+}
+
+void dmn_station_unlisten(struct dmn_station *s, struct dmn_listener *l)
+{
+        for (struct dmn_listener **at = &s->listeners; *at; at = &(*at)->next)
+                if (*at == l) {
+                        *at = l->next;
+                        return;
+                }
+}
+
+static void tell_listeners(struct dmn_station *s)
+{
+        const uint64_t last = job_thread_last_event(s->store);
+
+        if (last == s->last_event)
+                return;
+        s->last_event = last;
+        for (struct dmn_listener *l = s->listeners, *next; l; l = next) {
+                next = l->next;
+                l->heard(l->userdata);
+        }
+}
+
 static int on_store(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct dmn_station *s = userdata;
@@ -30,6 +58,7 @@ static int on_store(sd_event_source *source, int fd, uint32_t revents, void *use
         (void)fd;
         (void)revents;
         (void)job_thread_dispatch(s->store);
+        tell_listeners(s);
         return 0;
 }
 

@@ -61,3 +61,13 @@ const struct job_policy *dmn_station_policy(const struct dmn_station *s);
 json_t *dmn_station_progress(const struct dmn_station *s, uint64_t job, size_t drive);
 /* Does a worker run on it, or is one just being started? */
 bool dmn_station_works_on(const struct dmn_station *s, uint64_t job, size_t drive);
+
+/* Somebody who wants to know when the history grew; `heard` may end the listening. */
+struct dmn_listener {
+        struct dmn_listener *next;
+        void (*heard)(void *userdata);
+        void *userdata;
+};
+/* The listener stays the caller's, until it is told that it listens no more; twice is well. */
+void dmn_station_listen(struct dmn_station *s, struct dmn_listener *l);
+void dmn_station_unlisten(struct dmn_station *s, struct dmn_listener *l);

@@ -13,7 +13,8 @@ struct job_store {
         sqlite3 *db;
         char uid[40];
         bool outbox;
-        bool inside; /* a transaction */
+        bool inside;         /* a transaction */
+        uint64_t last_event; /* that was added since the store was opened; 0: none */
         struct {
                 const char *text; /* the literal: compared by address */
                 sqlite3_stmt *statement;

@@ -60,6 +60,8 @@ static int insert_event(struct job_store *s, const struct job_event *e, struct b
                     " who, data) VALUES (?, ?, nullif(?, 0), nullif(?, -1), ?, ?, ?, ?, ?)",
                     "uuuusssss", (uint64_t)e->kind, e->time_usec, e->job, (uint64_t)e->drive,
                     e->serial, e->serial ? key : NULL, e->subject, e->who, e->data);
+        if (r == 0)
+                s->last_event = (uint64_t)sqlite3_last_insert_rowid(s->db);
         if (r < 0 || !s->outbox)
                 return r;
         return sql_run(s, error,
@@ -209,6 +211,11 @@ int job_store_events(struct job_store *s, const struct job_event_filter *filter,
                                      "a page has 1 to %u events", JOB_STORE_PAGE_MAX);
         r = select_events(s, filter, &st, error);
         return r < 0 ? r : give_events(s, st, each, userdata, error);
+}
+
+uint64_t job_store_last_event(const struct job_store *s)
+{
+        return s->last_event;
 }
 
 int job_store_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error)

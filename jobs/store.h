@@ -290,6 +290,9 @@ struct job_event_filter {
 typedef int (*job_event_fn)(void *userdata, const struct job_event *event);
 int job_store_events(struct job_store *s, const struct job_event_filter *filter, job_event_fn each,
                      void *userdata, struct bth_error *error) _must_check_;
+/* The sequence number of the newest event that was added since the store was opened, at least: one
+ * that was taken back counts, too. 0: none. For those who wait for news. */
+uint64_t job_store_last_event(const struct job_store *s);
 /* Takes events before a time away, but none that upstream has not got. Returns their number, or a
  * negative errno. */
 int job_store_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error)

@@ -12,6 +12,7 @@ struct task {
         job_done_fn done;
         void *userdata;
         int r;
+        uint64_t last_event;
         struct bth_error error;
 };
 
@@ -25,7 +26,8 @@ struct job_thread {
         struct job_store *store; /* the thread's */
         int fd;
         pthread_t thread;
-        size_t pending; /* the loop's */
+        size_t pending;      /* the loop's */
+        uint64_t last_event; /* the loop's */
         pthread_mutex_t lock;
         pthread_cond_t work;
         /* under `lock` */
@@ -83,6 +85,7 @@ static void *run(void *userdata)
 
         while ((task = next_task(t))) {
                 task->r = task->run(t->store, task->userdata, &task->error);
+                task->last_event = job_store_last_event(t->store);
                 answer(t, task);
         }
         return NULL;
@@ -133,6 +136,11 @@ int job_thread_fd(const struct job_thread *t)
         return t->fd;
 }
 
+uint64_t job_thread_last_event(const struct job_thread *t)
+{
+        return t->last_event;
+}
+
 size_t job_thread_pending(const struct job_thread *t)
 {
         return t->pending;
@@ -178,6 +186,7 @@ size_t job_thread_dispatch(struct job_thread *t)
         (void)eventfd_read(t->fd, &count);
         while ((task = next_answer(t))) {
                 t->pending--;
+                t->last_event = task->last_event;
                 n++;
                 if (task->done)
                         task->done(task->userdata, task->r, &task->error);

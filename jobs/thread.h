@@ -37,6 +37,9 @@ int job_thread_submit(struct job_thread *t, job_task_fn task, job_done_fn done, 
 /* Calls done() of all answers that wait; done() may hand in more. Returns their number. */
 size_t job_thread_dispatch(struct job_thread *t);
 
+/* job_store_last_event() after the newest task that was answered. */
+uint64_t job_thread_last_event(const struct job_thread *t);
+
 /* How many tasks have not been answered. */
 size_t job_thread_pending(const struct job_thread *t);
 

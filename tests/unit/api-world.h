@@ -155,3 +155,21 @@ static inline void api_expect(struct api_world *w, const char *method, const cha
                         "%s %s: %d %s: %s", method, target, w->status, got ? got : "",
                         json_string_value(json_object_get(json_object_get(j, "error"), "message")));
 }
+
+/* Reads until `what` has come. */
+static inline void api_hear(struct api_world *w, int fd, const char *what, struct bth_buf *got)
+{
+        const uint64_t until = bth_now_monotonic_usec() + API_PATIENCE_USEC;
+        char part[4096];
+
+        while (!got->data || !strstr(got->data, what)) {
+                ssize_t n = recv(fd, part, sizeof part, 0);
+
+                if (n > 0)
+                        assert_int_equal(bth_buf_add(got, part, (size_t)n), 0);
+                else if (n == 0 || bth_now_monotonic_usec() > until)
+                        fail_msg("'%s' did not come, but: %s", what, got->data ? got->data : "");
+                else
+                        assert_true(sd_event_run(w->base.loop, 10000) >= 0);
+        }
+}

@@ -22,6 +22,8 @@ struct place {
         struct dmn_http *http;
         struct sockaddr_un address;
         bool later; /* the handler keeps the request */
+        bool streams;
+        unsigned drained, gone;
         struct dmn_http_request *kept[8];
         size_t n_kept;
         unsigned handled;
@@ -39,6 +41,25 @@ static void answer(struct dmn_http_request *q, const char *text)
                                                     .headers = { { "X-Test", "yes" } } });
 }
 
+static void on_drained(void *userdata)
+{
+        ((struct place *)userdata)->drained++;
+}
+
+static void on_gone(void *userdata)
+{
+        ((struct place *)userdata)->gone++;
+}
+
+static int begin_stream(struct place *p, struct dmn_http_request *q, const char *first)
+{
+        return dmn_http_stream(
+                q,
+                &(struct dmn_http_reply){
+                        .status = 200, .type = "text/plain", .body = first, .n = strlen(first) },
+                &(struct dmn_http_stream){ on_drained, on_gone, p });
+}
+
 static void handle(void *userdata, struct dmn_http_request *q)
 {
         struct place *p = userdata;
@@ -53,7 +74,9 @@ static void handle(void *userdata, struct dmn_http_request *q)
         (void)snprintf(p->body, sizeof p->body, "%s", body ? body : "");
         if (dmn_http_body_too_large(q))
                 dmn_http_reply(q, &(struct dmn_http_reply){ .status = 413 });
-        else if (p->later)
+        else if (p->streams && begin_stream(p, q, "begin;") == -EAGAIN)
+                dmn_http_reply(q, &(struct dmn_http_reply){ .status = 429 });
+        else if (p->later || p->streams)
                 p->kept[p->n_kept++] = q;
         else
                 answer(q, "hello");
@@ -238,6 +261,88 @@ static void test_end_with_open_requests(void **state)
         (void)close(fd);
 }
 
+static void put(struct dmn_http_request *q, const char *text)
+{
+        assert_int_equal(dmn_http_stream_write(q, text, strlen(text)), 0);
+}
+
+static void test_stream(void **state)
+{
+        struct place *p = *state;
+        char text[2048];
+        int fds[3];
+
+        serve(p, (struct dmn_http_options){ .connections = 4 });
+        p->streams = true;
+        for (unsigned i = 0; i < 3; i++) {
+                fds[i] = connect_to(p);
+                say(fds[i], "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+                wait_for(p, &p->handled, i + 1);
+        }
+        assert_false(hear_until(p, fds[0], "begin;", text, sizeof text));
+        assert_non_null(strstr(text, "Transfer-Encoding: chunked"));
+        assert_false(hear_until(p, fds[2], "\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, " 429 ")); /* half of the places are taken */
+        wait_for(p, &p->drained, 2);
+        assert_int_equal(p->gone, 0);
+
+        put(p->kept[0], "one;");
+        put(p->kept[0], "two;");
+        assert_int_equal(dmn_http_stream_waiting(p->kept[0]), 8);
+        assert_false(hear_until(p, fds[0], "two;", text, sizeof text));
+        assert_non_null(strstr(text, "one;"));
+        wait_for(p, &p->drained, 3);
+        assert_int_equal(dmn_http_stream_waiting(p->kept[0]), 0);
+
+        /* A client that goes away is noticed although nothing is written. */
+        (void)close(fds[1]);
+        wait_for(p, &p->gone, 1);
+
+        put(p->kept[0], "three;");
+        dmn_http_stream_end(p->kept[0]);
+        assert_false(hear_until(p, fds[0], "\r\n0\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, "three;"));
+        /* The connection can be used again. */
+        p->streams = false;
+        say(fds[0], "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, fds[0], "hello", text, sizeof text));
+        assert_int_equal(p->gone, 1);
+        (void)close(fds[0]);
+        (void)close(fds[2]);
+        wait_until_gone(p, 0);
+}
+
+/* The server ends; or the stream does when the client takes nothing. */
+static void test_stream_ends(void **state)
+{
+        static char much[1 << 20];
+        struct place *p = *state;
+        char text[2048];
+        int fd, r = 0;
+
+        serve(p, (struct dmn_http_options){ .request_sec = 1, .idle_sec = 1 });
+        p->streams = true;
+        fd = connect_to(p);
+        say(fd, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, fd, "begin;", text, sizeof text));
+        memset(much, 'x', sizeof much);
+        for (unsigned i = 0; i < 10 && r == 0; i++) {
+                r = dmn_http_stream_write(p->kept[0], much, sizeof much);
+                turn(p);
+        }
+        assert_int_equal(r, -ENOBUFS);
+        wait_for(p, &p->gone, 1); /* its time is over */
+        (void)close(fd);
+
+        fd = connect_to(p);
+        say(fd, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, fd, "begin;", text, sizeof text));
+        p->http = dmn_http_free(p->http);
+        assert_int_equal(p->gone, 2);
+        assert_true(hear_until(p, fd, NULL, text, sizeof text));
+        (void)close(fd);
+}
+
 static void test_half_sent(void **state)
 {
         struct place *p = *state;
@@ -401,6 +506,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_later, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_end_with_open_requests, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_stream_ends, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_half_sent, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_body_limit, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_header_limit, set_up, tear_down),

@@ -407,6 +407,111 @@ static void test_events(void **state)
         api_close(&w);
 }
 
+/* --- the history as it happens --- */
+
+/* Asks for a feed and waits until its head is there. */
+static int feed_open(struct api_world *w, const char *target, const char *header,
+                     struct bth_buf *got)
+{
+        char request[512];
+        int fd = api_connect(w);
+
+        (void)snprintf(request, sizeof request,
+                       "GET %s HTTP/1.1\r\nHost: b\r\nAccept: text/event-stream\r\n%s\r\n", target,
+                       header);
+        assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+        api_hear(w, fd, "retry: 3000\n\n", got);
+        return fd;
+}
+
+static void test_feed(void **state)
+{
+        _cleanup_buf_ struct bth_buf now = BTH_BUF_INIT, all = BTH_BUF_INIT, one = BTH_BUF_INIT,
+                                     later = BTH_BUF_INIT;
+        struct api_world w;
+        int fds[4];
+
+        api_open(&w, NULL);
+        make_job(&w, "one", NULL, "ONE1");
+        fds[0] = feed_open(&w, "/v1/events", "", &now);
+        fds[1] = feed_open(&w, "/v1/events?after=0", "", &all);
+        fds[2] = feed_open(&w, "/v1/events?job=one", "", &one);
+        fds[3] = feed_open(&w, "/v1/events?after=0", "Last-Event-ID: 1\r\n", &later);
+        api_hear(&w, fds[1], "event: job.made\ndata: {", &all);
+        make_job(&w, "two", NULL, "TWO2");
+        api_hear(&w, fds[0], "\"job\":\"two\"", &now);
+        api_hear(&w, fds[1], "\"job\":\"two\"", &all);
+        api_hear(&w, fds[3], "\"job\":\"two\"", &later);
+        assert_null(strstr(now.data, "\"job\":\"one\"")); /* only what is new */
+        assert_null(strstr(later.data, "id: 1\n"));
+        api_expect(&w, "POST", "/v1/drives/ONE1/missing", NULL, 200, NULL);
+        api_hear(&w, fds[2], "event: drive.state\n", &one);
+        assert_null(strstr(one.data, "\"job\":\"two\""));
+        assert_null(strstr(one.data, "event: job.made"));
+        api_expect(&w, "GET", "/v1/jobs", NULL, 200, NULL);
+        (void)close(fds[0]);
+        for (int i = 0; i < 5; i++)
+                assert_true(sd_event_run(w.base.loop, 10000) >= 0);
+        make_job(&w, "three", NULL, "THREE3");
+        api_hear(&w, fds[1], "\"job\":\"three\"", &all);
+        api_close(&w); /* with three open */
+        for (int i = 1; i < 4; i++)
+                (void)close(fds[i]);
+}
+
+/* More than one page, to a client that takes it slowly. */
+static void test_feed_of_many(void **state)
+{
+        _cleanup_buf_ struct bth_buf got = BTH_BUF_INIT;
+        struct api_world w;
+        unsigned n = 0;
+        int fd;
+
+        api_open(&w, NULL);
+        make_job(&w, "one", NULL, "ONE1");
+        for (int i = 0; i < 120; i++) {
+                api_expect(&w, "POST", "/v1/drives/ONE1/receive", NULL, i == 0 ? 200 : 409,
+                           i == 0 ? NULL : "refused");
+                api_expect(&w, "POST",
+                           i % 2 == 0 ? "/v1/drives/ONE1/pause" : "/v1/drives/ONE1/resume", "{}",
+                           200, NULL);
+        }
+        fd = feed_open(&w, "/v1/events?after=0", "", &got);
+        make_job(&w, "last", NULL, "TWO2");
+        api_hear(&w, fd, "\"job\":\"last\"", &got);
+        for (const char *at = got.data; (at = strstr(at, "\nid: ")); at++)
+                n++;
+        assert_true(n > 120);
+        (void)close(fd);
+        api_close(&w);
+}
+
+static void test_feed_refused(void **state)
+{
+        static const char *const headers = "Accept: text/event-stream\r\n";
+        static const struct {
+                const char *target, *more;
+                int status;
+        } asks[] = {
+                { "/v1/events?order=newest", "", 400 },
+                { "/v1/events?limit=3", "", 400 },
+                { "/v1/events?after=x", "", 400 },
+                { "/v1/events?job=none", "", 404 },
+                { "/v1/events", "Last-Event-ID: x\r\n", 400 },
+        };
+        char request[512];
+        struct api_world w;
+
+        api_open(&w, NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(asks); i++) {
+                (void)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: b\r\n%s%s\r\n",
+                               asks[i].target, headers, asks[i].more);
+                json_decref(api_raw(&w, request, strlen(request)));
+                assert_int_equal(w.status, asks[i].status);
+        }
+        api_close(&w);
+}
+
 /* --- scopes --- */
 
 struct foreign {
@@ -475,6 +580,9 @@ int main(void)
                 cmocka_unit_test(test_drive_of_several),
                 cmocka_unit_test(test_events),
                 cmocka_unit_test(test_scopes),
+                cmocka_unit_test(test_feed),
+                cmocka_unit_test(test_feed_of_many),
+                cmocka_unit_test(test_feed_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
