@@ -2,6 +2,7 @@
 /* time - clocks, FILETIME and date texts. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/time.h"
 
@@ -105,4 +106,58 @@ char *bth_time_journal(uint64_t realtime_usec, char *out)
                        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
                        tm.tm_sec, milliseconds(realtime_usec));
         return out;
+}
+
+/* Digits stand where the form has '0', everything else as it is there. */
+static bool has_form(const char *text, const char *form)
+{
+        for (; *form; text++, form++)
+                if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
+                        return false;
+        return true;
+}
+
+static int digits(const char *text, size_t n)
+{
+        int v = 0;
+
+        for (size_t i = 0; i < n; i++)
+                v = v * 10 + (text[i] - '0');
+        return v;
+}
+
+int bth_time_from_iso8601(const char *text, uint64_t *ret_usec)
+{
+        static const char form[] = "0000-00-00T00:00:00";
+        const char *rest;
+        uint64_t usec = 0, unit = BTH_USEC_PER_SEC;
+        struct tm tm = { 0 }, again;
+        time_t t;
+
+        if (!has_form(text, form))
+                return -EINVAL;
+        rest = text + strlen(form);
+        tm.tm_year = digits(text, 4) - 1900;
+        tm.tm_mon = digits(text + 5, 2) - 1;
+        tm.tm_mday = digits(text + 8, 2);
+        tm.tm_hour = digits(text + 11, 2);
+        tm.tm_min = digits(text + 14, 2);
+        tm.tm_sec = digits(text + 17, 2);
+        again = tm;
+        t = timegm(&again); /* which moves the 31st of June into July */
+        if (t < 0 || again.tm_mon != tm.tm_mon || again.tm_mday != tm.tm_mday ||
+            again.tm_hour != tm.tm_hour || again.tm_min != tm.tm_min || again.tm_sec != tm.tm_sec)
+                return -EINVAL;
+        if (*rest == '.') {
+                const char *first = ++rest;
+
+                for (; *rest >= '0' && *rest <= '9'; rest++)
+                        usec += (uint64_t)(*rest - '0') * (unit /= 10);
+                if (rest == first)
+                        return -EINVAL;
+        }
+        if (rest[0] != 'Z' || rest[1] != '\0')
+                return -EINVAL;
+        *ret_usec = (uint64_t)t * BTH_USEC_PER_SEC + usec;
+        return 0;
 }

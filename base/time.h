@@ -25,3 +25,7 @@ char *bth_time_iso8601(uint64_t realtime_usec, char *out);  /* 2031-04-09T07:15:
 char *bth_time_http(uint64_t realtime_usec, char *out);     /* Wed, 09 Apr 2031 07:15:02 GMT */
 char *bth_time_log_name(uint64_t realtime_usec, char *out); /* 20310409-071502-118, spec 5.6 */
 char *bth_time_journal(uint64_t realtime_usec, char *out);  /* 2031/04/09 07:15:02.118, spec 1.2 */
+
+/* The first of these forms back: a date, 'T', a time with or without a fraction, 'Z'; years 1970 to
+ * 9999. Digits beyond microseconds are left out. Returns 0 or -EINVAL. */
+int bth_time_from_iso8601(const char *text, uint64_t *ret_usec) _must_check_;

@@ -51,6 +51,8 @@ static int put_job(json_t *j, const struct job_record *r)
 
         if (k == 0 && r->scope && r->scope[0] != '\0')
                 k = put_text(j, "scope", r->scope);
+        if (k == 0)
+                k = put_text(j, "origin", r->origin);
         return k < 0 ? k : put_number(j, "jobId", r->id);
 }
 
@@ -105,6 +107,37 @@ static int put_drive_state(json_t *j, const struct job_drive *d, const struct jo
         return k < 0 ? k : put_text(j, "copyStatus", copy);
 }
 
+static int put_time(json_t *j, const char *key, uint64_t usec)
+{
+        char text[BTH_TIME_TEXT_MAX];
+
+        return usec > 0 ? put_text(j, key, bth_time_iso8601(usec, text)) : 0;
+}
+
+/* All that is to be known of the drive, so that a receiver needs the newest event only. */
+static int put_drive_facts(json_t *j, const struct job_drive *d, const struct job_record_drive *t)
+{
+        int k = put(j, "docked", json_boolean(d->docked));
+
+        if (k == 0)
+                k = put(j, "running", json_boolean(d->running));
+        if (k == 0)
+                k = put(j, "held", json_boolean(d->held));
+        if (k == 0)
+                k = put(j, "unprocessed", json_boolean(d->unprocessed));
+        if (k == 0)
+                k = put_time(j, "receivedAt", d->received_usec);
+        if (k == 0)
+                k = put_time(j, "begunAt", d->begun_usec);
+        if (k == 0)
+                k = put_time(j, "endedAt", d->ended_usec);
+        if (k == 0)
+                k = put_text(j, "errorLog", t->error_log);
+        if (k == 0)
+                k = put_text(j, "verboseLog", t->verbose_log);
+        return k < 0 ? k : put_text(j, "manifestLog", t->manifest_log);
+}
+
 static int put_drive_change(json_t *j, const struct job_record *r, const struct job_change *c)
 {
         const struct job_drive *d = &r->model.drives[c->drive];
@@ -124,6 +157,8 @@ static int put_drive_change(json_t *j, const struct job_record *r, const struct 
                 k = put_text(j, "bay", texts->bay);
         if (k == 0 && d->corrections > 0)
                 k = put_number(j, "corrections", d->corrections);
+        if (k == 0)
+                k = put_drive_facts(j, d, texts);
         return k < 0 ? k : put_progress(j, d);
 }
 

@@ -111,6 +111,18 @@ void job_run_pack(struct job_run *r, bool at_once);
 /* Applies the first rule that fits one drive, and what the job does after it. Returns 0 or -EPERM
  * with the refusal. */
 int job_run_drive(struct job_run *r, const struct job_input *input) _must_check_;
+/* What became of a drive, with its note, and its times. */
+void job_run_drive_state(struct job_run *r, size_t drive, enum bth_drive_state to);
+void job_run_drive_activity(struct job_run *r, size_t drive, enum job_activity to);
+void job_run_drive_progress(struct job_run *r, size_t drive, uint64_t bytes, uint64_t bytes_done,
+                            uint64_t blobs, uint64_t blobs_done);
+/* What follows for the job when a drive has come, and when one is being copied. */
+void job_run_arrive(struct job_run *r);
+void job_run_transfer(struct job_run *r);
+/* Sets the outcome. Returns -EPERM. */
+int job_run_refuse(struct job_run *r, enum job_refusal refusal);
+/* What must hold for a drive alone, or NULL. */
+const char *job_drive_broken(const struct job_drive *d);
 
 /* Applies every time limit that has passed. */
 void job_run_clocks(struct job_run *r);

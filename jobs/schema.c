@@ -96,6 +96,30 @@ static const char *const migrations[] = {
         " parked TEXT);"
         "CREATE INDEX outbox_by_lane ON outbox (lane, seq) WHERE parked IS NULL;"
         "CREATE INDEX outbox_ready ON outbox (seq, again_usec) WHERE ready = 1;",
+
+        /* 2: a hub. One row of hub_stations is one store of a station; a later one under the same
+         * source is newer. A facet is the newest of its kind that a station said of a subject. */
+        "CREATE TABLE hub_stations (id INTEGER PRIMARY KEY, source TEXT NOT NULL,"
+        " uid TEXT NOT NULL, first_usec INTEGER NOT NULL, heard_usec INTEGER NOT NULL,"
+        " applied INTEGER NOT NULL DEFAULT 0, late INTEGER NOT NULL DEFAULT 0,"
+        " duplicates INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,"
+        " UNIQUE (source, uid));"
+        "CREATE TABLE hub_events (station INTEGER NOT NULL REFERENCES hub_stations (id),"
+        " seq INTEGER NOT NULL, kind INTEGER NOT NULL, time_usec INTEGER NOT NULL,"
+        " received_usec INTEGER NOT NULL, subject TEXT NOT NULL, who TEXT, data TEXT NOT NULL,"
+        " PRIMARY KEY (station, seq));"
+        "CREATE INDEX hub_events_by_time ON hub_events (received_usec);"
+        "CREATE TABLE hub_facets (source TEXT NOT NULL, subject TEXT NOT NULL,"
+        " facet INTEGER NOT NULL, station INTEGER NOT NULL, seq INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL, time_usec INTEGER NOT NULL, scope TEXT NOT NULL, job TEXT,"
+        " serial TEXT, serial_key TEXT, docked INTEGER NOT NULL, data TEXT NOT NULL,"
+        " PRIMARY KEY (source, subject, facet));"
+        "CREATE INDEX hub_facets_by_serial ON hub_facets (serial_key, facet)"
+        " WHERE serial_key IS NOT NULL;"
+        "CREATE INDEX hub_facets_by_subject ON hub_facets (subject);"
+        "CREATE TABLE hub_conflicts (kind INTEGER NOT NULL, key TEXT NOT NULL,"
+        " since_usec INTEGER NOT NULL, last_usec INTEGER NOT NULL, open INTEGER NOT NULL,"
+        " sources TEXT NOT NULL, PRIMARY KEY (kind, key, since_usec));",
 };
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");

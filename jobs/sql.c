@@ -182,6 +182,11 @@ int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, cons
         return 0;
 }
 
+int sql_changes(struct job_store *s)
+{
+        return sqlite3_changes(s->db);
+}
+
 int sql_copy(sqlite3_stmt *st, int column, char **ret)
 {
         const char *text = sql_text(st, column);

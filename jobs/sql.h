@@ -7,7 +7,7 @@
 
 #include "jobs/store.h"
 
-#define SQL_MAX_STATEMENTS 96
+#define SQL_MAX_STATEMENTS 128
 
 struct job_store {
         sqlite3 *db;
@@ -21,6 +21,8 @@ struct job_store {
         } statements[SQL_MAX_STATEMENTS];
         size_t n_statements;
 };
+
+typedef sqlite3_stmt sql_statement;
 
 /* The statement of a string literal, made once, with its arguments bound from 1:
  *   'u' uint64_t   's' const char *, NULL as NULL   'b' const void *, size_t
@@ -43,6 +45,9 @@ int sql_run(struct job_store *s, struct bth_error *error, const char *text, cons
 /* One number; 0 when there is no row. Returns 0 or an error of the store. */
 int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, const char *text,
                const char *types, ...) _must_check_;
+
+/* How many rows the last statement changed. Never an error. Returns it. */
+int sql_changes(struct job_store *s);
 
 static inline uint64_t sql_u64(sqlite3_stmt *st, int column)
 {

@@ -17,7 +17,7 @@ void job_run_note(struct job_run *r, enum job_change_kind kind, size_t drive, in
                 (struct job_change){ .kind = kind, .drive = drive, .from = from, .to = to };
 }
 
-static int refuse(struct job_run *r, enum job_refusal refusal)
+int job_run_refuse(struct job_run *r, enum job_refusal refusal)
 {
         *r->outcome = (struct job_outcome){ .refusal = refusal,
                                             .sentence = job_refusal_sentence(refusal) };
@@ -84,7 +84,7 @@ static bool all_in(const struct job_model *m)
         return came;
 }
 
-static void arrive(struct job_run *r)
+void job_run_arrive(struct job_run *r)
 {
         if (r->m.state == BTH_JOB_STATE_CREATING && r->m.accept_unshipped && all_in(&r->m))
                 job_run_job_state(r, BTH_JOB_STATE_SHIPPING);
@@ -93,7 +93,7 @@ static void arrive(struct job_run *r)
         job_run_pack(r, false);
 }
 
-static void transfer(struct job_run *r)
+void job_run_transfer(struct job_run *r)
 {
         if (r->m.state == BTH_JOB_STATE_CREATING)
                 job_run_job_state(r, BTH_JOB_STATE_SHIPPING);
@@ -122,13 +122,13 @@ static void act(struct job_run *r, enum job_action action)
         switch (action) {
         case JOB_ACTION_SHIP:
                 job_run_job_state(r, BTH_JOB_STATE_SHIPPING);
-                arrive(r);
+                job_run_arrive(r);
                 break;
         case JOB_ACTION_ARRIVE:
-                arrive(r);
+                job_run_arrive(r);
                 break;
         case JOB_ACTION_TRANSFER:
-                transfer(r);
+                job_run_transfer(r);
                 break;
         case JOB_ACTION_CANCEL:
         case JOB_ACTION_DONE:
@@ -156,7 +156,7 @@ static void act(struct job_run *r, enum job_action action)
 
 /* --- a drive --- */
 
-static void set_activity(struct job_run *r, size_t i, enum job_activity to)
+void job_run_drive_activity(struct job_run *r, size_t i, enum job_activity to)
 {
         struct job_drive *d = &r->m.drives[i];
 
@@ -171,7 +171,7 @@ static void set_activity(struct job_run *r, size_t i, enum job_activity to)
         d->activity_usec = r->now_usec;
 }
 
-static void set_state(struct job_run *r, size_t i, enum bth_drive_state to)
+void job_run_drive_state(struct job_run *r, size_t i, enum bth_drive_state to)
 {
         struct job_drive *d = &r->m.drives[i];
 
@@ -189,20 +189,21 @@ static void set_state(struct job_run *r, size_t i, enum bth_drive_state to)
                 d->ended_usec = r->now_usec;
 }
 
-static void set_progress(struct job_run *r, const struct job_input *input)
+void job_run_drive_progress(struct job_run *r, size_t i, uint64_t bytes, uint64_t bytes_done,
+                            uint64_t blobs, uint64_t blobs_done)
 {
-        struct job_drive *d = &r->m.drives[input->drive];
-        const uint64_t bytes_done = MIN(input->bytes_done, input->bytes);
-        const uint64_t blobs_done = MIN(input->blobs_done, input->blobs);
+        struct job_drive *d = &r->m.drives[i];
 
-        if (d->bytes == input->bytes && d->bytes_done == bytes_done && d->blobs == input->blobs &&
+        bytes_done = MIN(bytes_done, bytes);
+        blobs_done = MIN(blobs_done, blobs);
+        if (d->bytes == bytes && d->bytes_done == bytes_done && d->blobs == blobs &&
             d->blobs_done == blobs_done)
                 return;
-        d->bytes = input->bytes;
+        d->bytes = bytes;
         d->bytes_done = bytes_done;
-        d->blobs = input->blobs;
+        d->blobs = blobs;
         d->blobs_done = blobs_done;
-        job_run_note(r, JOB_CHANGE_DRIVE_PROGRESS, input->drive, 0, 0);
+        job_run_note(r, JOB_CHANGE_DRIVE_PROGRESS, i, 0, 0);
 }
 
 /* What an input means for the drive beside its state. */
@@ -240,7 +241,8 @@ static void set_flags(struct job_run *r, const struct job_input *input)
                 r->m.done_usec = 0;
                 break;
         case JOB_INPUT_PROGRESS:
-                set_progress(r, input);
+                job_run_drive_progress(r, input->drive, input->bytes, input->bytes_done,
+                                       input->blobs, input->blobs_done);
                 break;
         default:
                 break;
@@ -256,8 +258,8 @@ static void move(struct job_run *r, const struct job_rule *rule, const struct jo
 
         set_flags(r, input);
         if (to == BTH_DRIVE_STATE_COMPLETED_MORE_INFO && d->state == BTH_DRIVE_STATE_RECEIVED) {
-                set_state(r, i, BTH_DRIVE_STATE_TRANSFERRING);
-                transfer(r);
+                job_run_drive_state(r, i, BTH_DRIVE_STATE_TRANSFERRING);
+                job_run_transfer(r);
         }
         if (rule->copy == JOB_RULE_COPY_IN_PROGRESS) {
                 d->copy = JOB_COPY_IN_PROGRESS;
@@ -267,11 +269,11 @@ static void move(struct job_run *r, const struct job_rule *rule, const struct jo
                                     ? input->status
                                     : BTH_DRIVE_STATUS_DISK_OPERATION_FAILED;
         }
-        set_state(r, i, to);
+        job_run_drive_state(r, i, to);
         if (rule->activity == JOB_RULE_GIVEN)
-                set_activity(r, i, input->activity);
+                job_run_drive_activity(r, i, input->activity);
         else if (rule->activity != JOB_RULE_KEEP)
-                set_activity(r, i, (enum job_activity)rule->activity);
+                job_run_drive_activity(r, i, (enum job_activity)rule->activity);
 }
 
 /* --- looking up --- */
@@ -295,7 +297,7 @@ int job_run_drive(struct job_run *r, const struct job_input *input)
         const struct job_rule *rule = find_rule(&r->m, input, &r->m.drives[input->drive]);
 
         if (!rule || rule->refusal != JOB_REFUSAL_NONE)
-                return refuse(r, rule ? rule->refusal : JOB_REFUSAL_NOT_NOW);
+                return job_run_refuse(r, rule ? rule->refusal : JOB_REFUSAL_NOT_NOW);
         move(r, rule, input);
         act(r, rule->job);
         return 0;
@@ -308,7 +310,7 @@ static int run_job(struct job_run *r, const struct job_input *input)
         const struct job_model before = r->m;
 
         if (!rule || rule->refusal != JOB_REFUSAL_NONE)
-                return refuse(r, rule ? rule->refusal : JOB_REFUSAL_NOT_NOW);
+                return job_run_refuse(r, rule ? rule->refusal : JOB_REFUSAL_NOT_NOW);
         if (input->kind == JOB_INPUT_UPDATED || input->kind == JOB_INPUT_ANSWERED)
                 job_run_note(r, JOB_CHANGE_JOB_UPDATED, JOB_NO_DRIVE, 0, 0);
         if (rule->job == JOB_ACTION_CANCEL) {
@@ -331,7 +333,7 @@ static int run_job(struct job_run *r, const struct job_input *input)
 static int run_input(struct job_run *r, const struct job_input *input)
 {
         if (r->m.deleted)
-                return refuse(r, JOB_REFUSAL_TOO_LATE);
+                return job_run_refuse(r, JOB_REFUSAL_TOO_LATE);
         if (input->kind == JOB_INPUT_CLOCK) {
                 job_run_clocks(r);
                 return 0;
@@ -339,7 +341,7 @@ static int run_input(struct job_run *r, const struct job_input *input)
         if (input->kind < JOB_INPUT_FIRST_OF_DRIVE)
                 return run_job(r, input);
         if (input->drive >= r->m.n_drives)
-                return refuse(r, JOB_REFUSAL_NO_SUCH_DRIVE);
+                return job_run_refuse(r, JOB_REFUSAL_NO_SUCH_DRIVE);
         return job_run_drive(r, input);
 }
 
@@ -489,7 +491,7 @@ struct job_input job_input_of_result(size_t drive, const struct bth_result_repor
 
 /* --- invariants --- */
 
-static const char *drive_broken(const struct job_drive *d)
+const char *job_drive_broken(const struct job_drive *d)
 {
         const bool done = d->state == BTH_DRIVE_STATE_COMPLETED ||
                           d->state == BTH_DRIVE_STATE_COMPLETED_MORE_INFO;
@@ -547,7 +549,7 @@ const char *job_broken(const struct job_model *m)
         if (m->n_drives == 0 || m->n_drives > JOB_MAX_DRIVES)
                 return "a job has 1 to 10 drives";
         for (size_t i = 0; i < m->n_drives; i++) {
-                const char *sentence = drive_broken(&m->drives[i]);
+                const char *sentence = job_drive_broken(&m->drives[i]);
 
                 if (sentence)
                         return sentence;

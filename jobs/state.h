@@ -116,6 +116,14 @@ int job_begin(size_t n_drives, bool accept_unshipped, bool shipped, uint64_t now
 int job_step(struct job_model *m, const struct job_policy *policy, const struct job_input *input,
              uint64_t now_usec, struct job_outcome *ret_outcome) _must_check_;
 
+/* What another station says of a drive of this job takes the place of what is known here, and the
+ * job follows: a drive never goes backwards, but by a correction; one that was sent back counts as
+ * done, since RETURNED is said of the whole job. Returns 0 and what changed, perhaps nothing; or
+ * -EPERM and a refusal for what cannot be, or is too late; nothing is changed. */
+int job_adopt(struct job_model *m, const struct job_policy *policy, size_t drive,
+              const struct job_drive *told, uint64_t now_usec, struct job_outcome *ret_outcome)
+        _must_check_;
+
 /* When job_step(CLOCK) has something to do next; UINT64_MAX: never. */
 uint64_t job_deadline(const struct job_model *m, const struct job_policy *policy);
 

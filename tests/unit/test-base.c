@@ -23,6 +23,7 @@
 #include "base/source.h"
 #include "base/status.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "base/utf.h"
 
 static void test_error_text(void **state)
@@ -254,6 +255,34 @@ static void test_status(void **state)
         assert_int_equal(bth_disposition_from_string("No-Overwrite"), -EINVAL);
 }
 
+static void test_time_from_text(void **state)
+{
+        static const char *const wrong[] = { "",
+                                             "2031-04-09",
+                                             "2031-04-09 07:15:02Z",
+                                             "2031-02-30T07:15:02Z",
+                                             "2031-04-09T24:15:02Z",
+                                             "2031-04-09T07:15:02",
+                                             "2031-04-09T07:15:02.Z",
+                                             "2031-04-09T07:15:02Zx",
+                                             "1969-12-31T23:59:59Z",
+                                             "2031-04-09T07:15:60Z",
+                                             "2031-04-09T07:15:02+02:00" };
+        char text[BTH_TIME_TEXT_MAX];
+        uint64_t t;
+
+        for (uint64_t usec = 0; usec < UINT64_C(200000000000000000); usec += 1234567891234567) {
+                assert_int_equal(bth_time_from_iso8601(bth_time_iso8601(usec, text), &t), 0);
+                assert_int_equal(t, usec);
+        }
+        assert_int_equal(bth_time_from_iso8601("2024-02-29T00:00:00Z", &t), 0);
+        assert_int_equal(t, UINT64_C(1709164800000000));
+        assert_int_equal(bth_time_from_iso8601("1970-01-01T00:00:01.1234567Z", &t), 0);
+        assert_int_equal(t, 1123456);
+        for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+                assert_int_equal(bth_time_from_iso8601(wrong[i], &t), -EINVAL);
+}
+
 static void test_exit_from_systemd(void **state)
 {
         int status = 0;
@@ -277,19 +306,13 @@ static void test_exit_from_systemd(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_error_text),
-                cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_redact),
-                cmocka_unit_test(test_redact_ends),
-                cmocka_unit_test(test_log_line),
-                cmocka_unit_test(test_secret),
-                cmocka_unit_test(test_frame_hostile),
-                cmocka_unit_test(test_frame_round_trip),
-                cmocka_unit_test(test_guid),
-                cmocka_unit_test(test_utf_lone_surrogate),
-                cmocka_unit_test(test_source_window),
-                cmocka_unit_test(test_status),
-                cmocka_unit_test(test_exit_from_systemd),
+                cmocka_unit_test(test_error_text),     cmocka_unit_test(test_parse),
+                cmocka_unit_test(test_redact),         cmocka_unit_test(test_redact_ends),
+                cmocka_unit_test(test_log_line),       cmocka_unit_test(test_secret),
+                cmocka_unit_test(test_frame_hostile),  cmocka_unit_test(test_frame_round_trip),
+                cmocka_unit_test(test_guid),           cmocka_unit_test(test_utf_lone_surrogate),
+                cmocka_unit_test(test_source_window),  cmocka_unit_test(test_status),
+                cmocka_unit_test(test_time_from_text), cmocka_unit_test(test_exit_from_systemd),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

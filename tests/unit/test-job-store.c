@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "jobs/event.h"
+#include "jobs/hub.h"
 #include "jobs/store.h"
 
 #define T0 UINT64_C(1900000000000000)
@@ -799,12 +800,36 @@ static void test_newer(void **state)
         char text[2048];
 
         open_store(p);
-        change(p, "PRAGMA user_version = 2");
+        change(p, "PRAGMA user_version = 3");
         assert_int_equal(try_open(p), -EPROTONOSUPPORT);
         assert_int_equal(p->error.reason, BTH_REASON_STORE_NEWER);
         (void)bth_error_to_string(&p->error, text, sizeof text);
-        assert_non_null(strstr(text, "version 2, and this program knows only up to version 1"));
+        assert_non_null(strstr(text, "version 3, and this program knows only up to version 2"));
         assert_non_null(strstr(text, p->path));
+}
+
+/* A file of the first version, as it was: it keeps what it has, and gets what came after it. */
+static void test_older(void **state)
+{
+        struct place *p = *state;
+        struct job_hub_result result;
+        struct job_record *r;
+        json_t *none = json_array();
+        uint64_t id;
+
+        open_store(p);
+        id = add_job(p, "attic", 2);
+        p->store = job_store_close(p->store);
+        change(p, "DROP TABLE hub_conflicts; DROP TABLE hub_facets; DROP TABLE hub_events;"
+                  "DROP TABLE hub_stations; PRAGMA user_version = 1");
+        open_store(p);
+        OK(job_store_check(p->store, &p->error));
+        OK(job_store_get(p->store, id, &r, &p->error));
+        assert_string_equal(r->name, "attic");
+        (void)job_record_free(r);
+        OK(job_hub_take(p->store, none, "/stations/a", &policy, T0, &result, &p->error));
+        reopen(p);
+        json_decref(none);
 }
 
 static void test_foreign(void **state)
@@ -1149,19 +1174,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
-                TEST(test_other_drives), TEST(test_tags_at_any_time),
-                TEST(test_open),         TEST(test_add_and_get),
-                TEST(test_add_refuses),  TEST(test_apply),
-                TEST(test_apply_all),    TEST(test_list),
-                TEST(test_edit),         TEST(test_tick),
-                TEST(test_docking),      TEST(test_named),
-                TEST(test_result),       TEST(test_progress_is_coalesced),
-                TEST(test_outbox),       TEST(test_events_pages),
-                TEST(test_cloud_events), TEST(test_progress_gate),
-                TEST(test_forget),       TEST(test_newer),
-                TEST(test_foreign),      TEST(test_damaged_record),
-                TEST(test_one_process),  TEST(test_disk_full),
-                TEST(test_kill),
+                TEST(test_other_drives),   TEST(test_tags_at_any_time),
+                TEST(test_open),           TEST(test_add_and_get),
+                TEST(test_add_refuses),    TEST(test_apply),
+                TEST(test_apply_all),      TEST(test_list),
+                TEST(test_edit),           TEST(test_tick),
+                TEST(test_docking),        TEST(test_named),
+                TEST(test_result),         TEST(test_progress_is_coalesced),
+                TEST(test_outbox),         TEST(test_events_pages),
+                TEST(test_cloud_events),   TEST(test_progress_gate),
+                TEST(test_forget),         TEST(test_newer),
+                TEST(test_older),          TEST(test_foreign),
+                TEST(test_damaged_record), TEST(test_one_process),
+                TEST(test_disk_full),      TEST(test_kill),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
