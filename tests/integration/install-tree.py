@@ -17,7 +17,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import tree  # noqa: E402
 
-PROGRAMS = ["berth-prep"]
+PROGRAMS = ["berth-prep", "berthctl"]
 # Below the prefix unless they begin with '/': then below the root, as the configuration.
 FILES = [
     "libexec/berth/berthd",

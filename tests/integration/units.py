@@ -24,7 +24,7 @@ from worker import ACTIVITY, RemoteWorker, SANDBOX  # noqa: E402
 
 SERIAL = "UNITS0001"
 DROP_IN = "[Service]\nWatchdogSec=1s\nRestartSec=100ms\nLoadCredential=account.key:/etc/credstore/account.key\n"
-TRANSFERS = "/var/lib/berth/transfers"
+FOLDERS = "/var/lib/berth"  # not where the daemon makes its own
 
 
 def units_of(prefix: str, root: pathlib.Path) -> None:
@@ -41,6 +41,7 @@ class ContainedStation(Station):
 
     def __init__(self, container: Container, server: Azurite):  # pylint: disable=super-init-not-called
         self.container, self.server, self.docked, self.names = container, server, {}, ["1"]
+        self.process = container.process
         self.folder = container.path("/srv/bays")
 
     @property
@@ -186,7 +187,7 @@ class Units(unittest.TestCase):
 
     def make_folder(self, drive: Prepared) -> pathlib.Path:
         """As the daemon makes it and gives it to the workers' group."""
-        folder = self.container.path(f"{TRANSFERS}/{drive.serial}")
+        folder = self.container.path(f"{FOLDERS}/test-{drive.serial}")
         if not folder.exists():
             folder.mkdir(parents=True)
             os.chown(folder, self.uid("berth"), self.gid("berth-worker"))
