@@ -14,6 +14,7 @@
 #include "base/names.h"
 #include "base/str.h"
 #include "daemon/feed.h"
+#include "daemon/metrics.h"
 #include "daemon/route.h"
 
 #define BACKLOG      64
@@ -227,14 +228,27 @@ static int make_call(struct dmn_http_request *q, const char *who, enum dmn_right
         return 0;
 }
 
+static bool wants_metrics(const struct dmn_http_request *q)
+{
+        const char *method = dmn_http_method(q);
+
+        return strcmp(dmn_http_target(q), DMN_METRICS_PATH) == 0 &&
+               (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0);
+}
+
 void dmn_api_handle(struct dmn_station *s, struct dmn_http_request *q, const char *who,
                     enum dmn_right right)
 {
         struct bth_error error = BTH_ERROR_INIT;
         struct dmn_route route = { 0 };
         struct dmn_call *call = NULL;
-        int r = dmn_route_parse(dmn_http_method(q), dmn_http_target(q), &route, &error);
+        int r;
 
+        if (wants_metrics(q) && dmn_right_allows(right, DMN_RIGHT_READ)) {
+                dmn_metrics_answer(s, q);
+                return;
+        }
+        r = dmn_route_parse(dmn_http_method(q), dmn_http_target(q), &route, &error);
         if (r == 0 && route.verb == DMN_VERB_EVENTS_LIST && dmn_feed_wanted(q) &&
             dmn_right_allows(right, DMN_RIGHT_READ)) {
                 dmn_feed_begin(s, q, route.query);

@@ -31,8 +31,8 @@ int dmn_api_new(struct dmn_station *station, int fd, const char *group, struct d
 struct dmn_api *dmn_api_free(struct dmn_api *a);
 DEFINE_CLEANUP(dmn_api_free, struct dmn_api *);
 
-/* Answers a request of /v1 by somebody whose right is known: the same for every listener. `who`
- * stands in the log and in the history. */
+/* Answers a request of /v1 or /metrics by somebody whose right is known: the same for every
+ * listener. `who` stands in the log and in the history. */
 void dmn_api_handle(struct dmn_station *s, struct dmn_http_request *q, const char *who,
                     enum dmn_right right);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "base/time.h"
 #include "daemon/verbs-store.h"
 #include "jobs/receipt.h"
@@ -27,7 +28,7 @@ static int add_drives(void *userdata, const struct job_record *r)
 
         p->last = r->id;
         p->n++;
-        if (p->job && strcmp(p->job, r->name) != 0)
+        if (p->job && bth_ascii_casecmp(p->job, r->name) != 0)
                 return 0;
         for (size_t i = 0; i < r->model.n_drives; i++)
                 if (json_array_append_new(p->list, dmn_drive_view(r, i)) < 0)

@@ -153,8 +153,9 @@ static void take(struct search *s, const struct job_record *r, size_t drive, enu
 
 static bool is_meant(const struct search *s, const struct job_record *r)
 {
-        return (!s->name || strcmp(s->name, r->name) == 0) &&
-               (!s->scope || strcmp(s->scope, r->scope) == 0);
+        /* Names are the same in any case, as in the store. */
+        return (!s->name || bth_ascii_casecmp(s->name, r->name) == 0) &&
+               (!s->scope || bth_ascii_casecmp(s->scope, r->scope) == 0);
 }
 
 static int take_drive(void *userdata, const struct job_record *r, size_t drive)

@@ -132,6 +132,17 @@ int job_store_list(struct job_store *s, const struct job_filter *filter, job_rec
 int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret_n,
                            struct bth_error *error) _must_check_;
 
+/* How many there are: for a look at the whole. Ended jobs are counted, their drives are not. */
+struct job_counts {
+        uint64_t jobs[_BTH_JOB_STATE_MAX];
+        uint64_t drives[_BTH_DRIVE_STATE_MAX];
+        uint64_t alerts[_JOB_ALERT_MAX]; /* jobs that have it */
+        uint64_t held, running;          /* drives */
+};
+/* Returns 0. */
+int job_store_counts(struct job_store *s, struct job_counts *ret_counts, struct bth_error *error)
+        _must_check_;
+
 /* What may be changed of a job beside its states; NULL and -1: kept. The caller asks
  * job_may_change() first. */
 struct job_edit {

@@ -512,6 +512,84 @@ static void test_feed_refused(void **state)
         api_close(&w);
 }
 
+/* --- metrics --- */
+
+static char *scrape(struct api_world *w)
+{
+        static const char request[] = "GET /metrics HTTP/1.1\r\nHost: b\r\n\r\n";
+        _cleanup_buf_ struct bth_buf got = BTH_BUF_INIT;
+        _cleanup_close_ int fd = api_connect(w);
+
+        assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+        api_hear(w, fd, "berth_outbox_oldest_seconds ", &got);
+        return strdup(strstr(got.data, "\r\n\r\n") + 4);
+}
+
+/* Each line is a comment, or a name with perhaps labels, and a number. */
+static void check_format(const char *text)
+{
+        for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+                const size_t n = strcspn(line, "\n");
+                const char *blank = memrchr(line, ' ', n);
+                uint64_t number;
+
+                if (line[n] == '\0')
+                        return; /* the last one may be cut */
+                if (line[0] == '#')
+                        continue;
+                assert_non_null(blank);
+                assert_int_equal(strncmp(line, "berth_", 6), 0);
+                assert_int_equal(
+                        bth_parse_u64_n(blank + 1, n - (size_t)(blank + 1 - line), &number), 0);
+        }
+}
+
+/* The rules ask for nothing that is not there. */
+static void check_alerts(const char *text)
+{
+        const char *source = getenv("BERTH_SOURCE");
+        _cleanup_free_ char *rules = NULL;
+        char path[4096], name[128];
+        unsigned n_names = 0;
+        size_t n;
+
+        if (!source)
+                return;
+        (void)snprintf(path, sizeof path, "%s/docs/berth-alerts.yml", source);
+        assert_int_equal(bth_read_file(path, 1 << 20, &rules, &n), 0);
+        for (const char *at = rules; (at = strstr(at, "berth_")); at += 6) {
+                (void)snprintf(name, sizeof name, "# TYPE %.*s ",
+                               (int)strspn(at, "abcdefghijklmnopqrstuvwxyz_"), at);
+                if (!strstr(text, name))
+                        fail_msg("no metric for %s", name);
+                n_names++;
+        }
+        assert_true(n_names >= 8);
+}
+
+static void test_metrics(void **state)
+{
+        struct api_world w;
+        char *text;
+
+        api_open(&w, NULL);
+        make_job(&w, "one", NULL, "ONE1");
+        make_job(&w, "two", "{\"shipped\":true}", "TWO2");
+        api_expect(&w, "POST", "/v1/drives/ONE1/receive", NULL, 200, NULL);
+        text = scrape(&w);
+        check_format(text);
+        check_alerts(text);
+        assert_non_null(strstr(text, "\nberth_jobs{state=\"Shipping\"} 1\n"));
+        assert_non_null(strstr(text, "\nberth_jobs{state=\"Completed\"} 0\n"));
+        assert_non_null(strstr(text, "\nberth_drives{state=\"Received\"} 1\n"));
+        assert_non_null(strstr(text, "\nberth_drives{state=\"Specified\"} 1\n"));
+        assert_non_null(strstr(text, "\nberth_healthy 1\n"));
+        assert_null(strstr(text, "ONE1"));
+        free(text);
+        api_expect(&w, "POST", "/metrics", NULL, 404, "not-found");
+        api_close(&w);
+}
+
 /* --- scopes --- */
 
 struct foreign {
@@ -580,6 +658,7 @@ int main(void)
                 cmocka_unit_test(test_drive_of_several),
                 cmocka_unit_test(test_events),
                 cmocka_unit_test(test_scopes),
+                cmocka_unit_test(test_metrics),
                 cmocka_unit_test(test_feed),
                 cmocka_unit_test(test_feed_of_many),
                 cmocka_unit_test(test_feed_refused),
