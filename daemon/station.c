@@ -403,10 +403,14 @@ static void unwatch(struct dmn_station *s)
 
 static void use_config(struct dmn_station *s, struct dmn_config *c)
 {
-        (void)dmn_config_free(s->config);
+        struct dmn_config *before = s->config;
+
         s->config = c;
-        s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
+        /* A cap that was set meanwhile stays, unless the configuration has another one now. */
+        if (!before || before->bandwidth_bytes_per_sec != c->bandwidth_bytes_per_sec)
+                s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
         s->policy = (struct job_policy){ .dock_again_usec = c->dock_again_sec * BTH_USEC_PER_SEC };
+        (void)dmn_config_free(before);
         dmn_station_credentials(s);
         dmn_station_spool(s);
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {

@@ -47,6 +47,7 @@ class FaultProxy:
         self.upstream_port = upstream_port
         self.rules, self.seen = [], []
         self.hits = {}
+        self.tasks = set()  # the loop itself holds them weakly
         self.ready = threading.Event()
 
     def add(self, do: str, **rule) -> None:
@@ -76,6 +77,9 @@ class FaultProxy:
 
     async def _serve(self, reader, writer) -> None:
         upstream = None
+        task = asyncio.current_task()
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         try:
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=HEAD_MAX)
             while await self._one(reader, writer, *upstream):
