@@ -404,9 +404,21 @@ static void then_reported(struct op *op)
         (void)op;
 }
 
+static void add_progress(struct op *op)
+{
+        const struct bth_progress_report *p = &op->slot->progress;
+
+        op->acts[op->n_acts++] = (struct job_act){ .job = op->job,
+                                                   .input = { .kind = JOB_INPUT_PROGRESS,
+                                                              .drive = op->drive,
+                                                              .bytes = p->bytes,
+                                                              .bytes_done = p->bytes_done,
+                                                              .blobs = p->blobs,
+                                                              .blobs_done = p->blobs_done } };
+}
+
 void dmn_slot_report(struct dmn_slot *slot)
 {
-        const struct bth_progress_report *p = &slot->progress;
         struct op *op = op_new(slot, then_reported);
 
         if (op && slot->report_activity) {
@@ -422,14 +434,7 @@ void dmn_slot_report(struct dmn_slot *slot)
                 };
         }
         if (op && slot->report_progress)
-                op->acts[op->n_acts++] =
-                        (struct job_act){ .job = slot->job,
-                                          .input = { .kind = JOB_INPUT_PROGRESS,
-                                                     .drive = slot->drive,
-                                                     .bytes = p->bytes,
-                                                     .bytes_done = p->bytes_done,
-                                                     .blobs = p->blobs,
-                                                     .blobs_done = p->blobs_done } };
+                add_progress(op);
         slot->report_activity = slot->report_progress = false;
         submit(op, task_acts);
 }
@@ -437,8 +442,12 @@ void dmn_slot_report(struct dmn_slot *slot)
 static int task_result(struct job_store *store, void *userdata, struct bth_error *error)
 {
         struct op *op = userdata;
-        int r = job_store_result(store, op->job, op->drive, &op->result.result, &op->policy,
-                                 bth_now_realtime_usec(), &op->outcome, error);
+        int r = op->n_acts > 0 ? task_acts(store, op, error) : 0;
+
+        if (r < 0)
+                return r;
+        r = job_store_result(store, op->job, op->drive, &op->result.result, &op->policy,
+                             bth_now_realtime_usec(), &op->outcome, error);
 
         r = refusal(op, r, error);
         return r == 0 ? get_record(op, store, error) : r;
@@ -462,6 +471,9 @@ void dmn_slot_result(struct dmn_slot *slot)
 {
         struct op *op = op_new(slot, then_ended);
 
+        /* What it told last, and had not been stored: the record says how far the run came. */
+        if (op && slot->report_progress)
+                add_progress(op);
         if (op && dmn_message_copy(&slot->result, &op->result) < 0) {
                 op_free(op);
                 op = NULL;

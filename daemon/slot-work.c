@@ -189,6 +189,7 @@ static void on_end(void *userdata, const struct bth_result_report *result,
                 no_result(slot, error);
         give_up_if_hopeless(slot);
         slot->has_result = true;
+        slot->report_progress = slot->has_progress;
         slot->again_usec = bth_now_monotonic_usec() + pause_after(slot);
         log_end(slot);
         slot->worker = dmn_worker_free(slot->worker);

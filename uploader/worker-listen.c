@@ -262,6 +262,19 @@ static void tick(struct listener *l, uint64_t now)
         (void)upl_link_offer(w->link, &m); /* the next one is as good */
 }
 
+/* How far it came in the end, whatever a second was not over yet. */
+static void tell_last(struct listener *l)
+{
+        struct bth_message m = { .type = BTH_MESSAGE_PROGRESS };
+        struct upl_client_state client;
+        struct upl_budget_state budget;
+
+        upl_client_look(l->w->client, &client);
+        upl_budget_look(l->w->budget, &budget);
+        fill_progress(l, &client, &budget, bth_now_monotonic_usec(), &m.progress);
+        (void)upl_link_offer(l->w->link, &m);
+}
+
 /* --- the thread --- */
 
 static void *listen_thread(void *userdata)
@@ -291,6 +304,7 @@ static void *listen_thread(void *userdata)
                 if (p[0].revents) {
                         tick(&l, bth_now_monotonic_usec()); /* how far it came in the end */
                         end_stopper(&l);
+                        tell_last(&l);
                         return NULL;
                 }
                 if (p[1].revents)

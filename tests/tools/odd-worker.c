@@ -27,6 +27,17 @@ static void say_activity(enum bth_activity a)
         say(&m);
 }
 
+static void say_progress(uint64_t blobs_done, uint64_t bytes_done)
+{
+        const struct bth_message m = { .type = BTH_MESSAGE_PROGRESS,
+                                       .progress = { .blobs = 7,
+                                                     .blobs_done = blobs_done,
+                                                     .bytes = 7000,
+                                                     .bytes_done = bytes_done } };
+
+        say(&m);
+}
+
 static void say_result(enum bth_run_end end, const char *status)
 {
         const struct bth_message m = {
@@ -109,7 +120,11 @@ int main(void)
         say_activity(BTH_ACTIVITY_UNLOCKING);
         if (bth_streq(what, "good"))
                 say_result(BTH_RUN_END_FINISHED, "Completed");
-        else if (bth_streq(what, "crash")) {
+        else if (bth_streq(what, "counting")) {
+                say_progress(6, 6901);
+                say_progress(7, 6902);
+                say_result(BTH_RUN_END_FINISHED, "Completed");
+        } else if (bth_streq(what, "crash")) {
                 (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would make an exit of it */
                 (void)raise(SIGSEGV);
         } else if (bth_streq(what, "no-progress"))

@@ -322,6 +322,22 @@ static void test_good(void **state)
         tear_down(&w);
 }
 
+/* The record says what the worker told last, though it was too little to be stored while it ran. */
+static void test_last_progress(void **state)
+{
+        struct job_model m;
+        struct world w;
+
+        (void)state;
+        one(&w, "counting");
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_COMPLETED, JOB_ACTIVITY_SAFE_TO_REMOVE));
+        m = model_of(&w, "counting");
+        assert_int_equal(m.drives[0].blobs_done, 7);
+        assert_int_equal(m.drives[0].bytes_done, 6902);
+        tear_down(&w);
+}
+
 static void test_pulled(void **state)
 {
         struct world w;
@@ -606,13 +622,14 @@ static void test_bays_change(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),        cmocka_unit_test(test_pulled),
-                cmocka_unit_test(test_crashes),     cmocka_unit_test(test_pause),
-                cmocka_unit_test(test_give_up),     cmocka_unit_test(test_eject),
-                cmocka_unit_test(test_extra),       cmocka_unit_test(test_by_hand),
-                cmocka_unit_test(test_duplicate),   cmocka_unit_test(test_one_at_once),
-                cmocka_unit_test(test_account),     cmocka_unit_test(test_stop),
-                cmocka_unit_test(test_bays_change), cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_good),        cmocka_unit_test(test_last_progress),
+                cmocka_unit_test(test_pulled),      cmocka_unit_test(test_crashes),
+                cmocka_unit_test(test_pause),       cmocka_unit_test(test_give_up),
+                cmocka_unit_test(test_eject),       cmocka_unit_test(test_extra),
+                cmocka_unit_test(test_by_hand),     cmocka_unit_test(test_duplicate),
+                cmocka_unit_test(test_one_at_once), cmocka_unit_test(test_account),
+                cmocka_unit_test(test_stop),        cmocka_unit_test(test_bays_change),
+                cmocka_unit_test(test_silent),
         };
         sigset_t set;
 
