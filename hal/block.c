@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/time.h"
 #include "hal/block.h"
 #include "hal/block_shape.h"
 
 #define REQUEST_BYTES ((size_t)1 << 20) /* larger reads are cut, so that several are in flight */
 #define RING_DEPTH    32
 #define RINGS_MAX     16 /* idle rings kept for the next reader */
+#define VANISH_USEC   (10 * BTH_USEC_PER_SEC)
 #define BOUNCE_BYTES  ((size_t)64 << 10)
 
 struct ring {
@@ -24,6 +26,7 @@ struct block {
         int fd;
         bool own;
         bool direct;
+        struct hal_block_watch watch;
         _Atomic bool uring;   /* turned off when the kernel refuses it */
         pthread_mutex_t lock; /* of idle rings */
         struct ring *idle;
@@ -395,6 +398,26 @@ static int read_splits(struct block *b, struct split *splits, size_t n)
         return 0;
 }
 
+/* Errors of a drive that is on its way out become what they are. Returns the first. */
+static int explain(struct block *b, struct bth_read *reads, size_t n)
+{
+        int first = 0;
+        bool gone = false;
+
+        for (size_t i = 0; i < n && !gone; i++)
+                gone = reads[i].result < 0 &&
+                       hal_block_explain(&b->watch, reads[i].result) == -ENODEV;
+        for (size_t i = 0; i < n; i++) {
+                if (gone && reads[i].result < 0)
+                        reads[i].result = -ENODEV;
+                if (first == 0)
+                        first = reads[i].result;
+        }
+        if (first == 0 && atomic_load(&b->watch.silent_usec) > 0)
+                atomic_store(&b->watch.silent_usec, 0);
+        return first;
+}
+
 /* Takes aligned pieces as they are and the others in groups, in the order of the batch. */
 static int block_read_many(struct bth_source *s, struct bth_read *reads, size_t n_reads)
 {
@@ -419,10 +442,7 @@ static int block_read_many(struct bth_source *s, struct bth_read *reads, size_t 
                         for (size_t i = first; i < at; i++)
                                 reads[i].result = -ENOMEM;
         }
-        for (size_t i = 0; i < n_reads; i++)
-                if (reads[i].result < 0)
-                        return reads[i].result;
-        return 0;
+        return explain(b, reads, n_reads);
 }
 
 static int block_read(struct bth_source *s, uint64_t offset_bytes, void *buffer,
@@ -481,6 +501,11 @@ int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
                 return bth_error_set(error, r, BTH_REASON_DRIVE_READ_ERROR,
                                      "its size cannot be told: %s", bth_strerror(r));
         }
+        b->watch = (struct hal_block_watch){ .fd = fd,
+                                             .shape = shape,
+                                             .vanish_usec = options && options->vanish_usec > 0
+                                                                    ? options->vanish_usec
+                                                                    : VANISH_USEC };
         b->direct = shape.direct;
         b->base.size_bytes = shape.size_bytes;
         b->base.logical_block_bytes = shape.unit_bytes;

@@ -9,8 +9,10 @@
  * Works on a descriptor, never on a name. Where the file system refuses O_DIRECT, where io_uring is
  * not permitted, or on request, it falls back: buffered reads, pread(2). The size is taken once; a
  * read that ends before it means that the drive was pulled (-ENODEV), whatever the kernel calls it.
- * Any number of threads. Source: open(2), statx(2) STATX_DIOALIGN, io_uring(7); hotplug
- * specification 6. */
+ * An error of the drive is not believed at once: of a drive that is being pulled, requests in
+ * flight fail like bad sectors, and the kernel takes its node away later. So where other places
+ * cannot be read either, the reader waits a while for the drive to vanish. Any number of threads.
+ * Source: open(2), statx(2) STATX_DIOALIGN, io_uring(7); hotplug specification 6. */
 #pragma once
 
 #include "base/error.h"
@@ -19,6 +21,9 @@
 struct hal_block_options {
         bool no_direct; /* through the page cache */
         bool no_uring;  /* pread(2) only */
+        /* How long a drive that answers no read any more may take to vanish: then it was pulled,
+         * else it is broken. 0: ten seconds. */
+        uint64_t vanish_usec;
 };
 
 /* What the reader found and did; for status and benchmarks. */

@@ -3,14 +3,17 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/source.h"
+#include "base/time.h"
 
 #define SECTOR_MIN  512
 #define ALIGN_MAX   65536
+#define PAUSE_MSEC  50
 #define ALIGN_USUAL 4096u /* suits every drive and file system where the kernel does not tell */
 
 static int measure(int fd, uint64_t *ret_size, bool *ret_device, uint32_t *ret_sector)
@@ -95,4 +98,47 @@ bool hal_block_is_whole(int fd, uint64_t size_bytes)
         bool device;
 
         return measure(fd, &now, &device, &sector) == 0 && now >= size_bytes;
+}
+
+/* -- bad, broken or gone
+ * -------------------------------------------------------------------------------------------- */
+
+static bool reads_at(const struct hal_block_watch *w, uint8_t *buffer, uint64_t offset)
+{
+        return pread(w->fd, buffer, w->shape.unit_bytes, (off_t)offset) > 0;
+}
+
+/* Both ends: a bad place is rarely at one of them, and never at both. */
+static bool answers(const struct hal_block_watch *w, uint8_t *buffer)
+{
+        const uint64_t unit = w->shape.unit_bytes;
+
+        return reads_at(w, buffer, 0) ||
+               (w->shape.size_bytes > unit &&
+                reads_at(w, buffer, (w->shape.size_bytes - 1) / unit * unit));
+}
+
+int hal_block_explain(struct hal_block_watch *w, int r)
+{
+        _cleanup_free_ void *buffer = NULL;
+        uint64_t none = 0;
+
+        if (r >= 0 || r == -ENODEV || r == -ENOMEM)
+                return r;
+        buffer = bth_io_buffer_new(ALIGN_MAX);
+        for (;;) {
+                if (!hal_block_is_whole(w->fd, w->shape.size_bytes))
+                        return -ENODEV;
+                if (!buffer || answers(w, buffer)) {
+                        atomic_store(&w->silent_usec, 0);
+                        return r;
+                }
+                /* The first one says from when on; the others wait for what is left. */
+                (void)atomic_compare_exchange_strong(&w->silent_usec, &none,
+                                                     bth_now_monotonic_usec());
+                if (bth_now_monotonic_usec() >= atomic_load(&w->silent_usec) + w->vanish_usec)
+                        return r;
+                none = 0;
+                (void)poll(NULL, 0, PAUSE_MSEC);
+        }
 }

@@ -4,6 +4,8 @@
  * Source: open(2), statx(2) STATX_DIOALIGN. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/macros.h"
 
 struct hal_block_shape {
@@ -21,3 +23,16 @@ int hal_block_measure(int fd, bool want_direct, struct hal_block_shape *ret_shap
 
 /* Is it still as large as it was? A drive that was pulled has no size any more. */
 bool hal_block_is_whole(int fd, uint64_t size_bytes);
+
+/* A drive whose reads fail may be on its way out. */
+struct hal_block_watch {
+        int fd;
+        struct hal_block_shape shape;
+        uint64_t vanish_usec;
+        _Atomic uint64_t silent_usec; /* since when no read was answered; 0: it does answer */
+};
+
+/* What the error `r` of a read means: -ENODEV when the drive was pulled, else `r`. Reads elsewhere
+ * to find out; where nothing can be read, waits for the drive to vanish, all threads together no
+ * longer than `vanish_usec`. Returns -ENODEV or `r`. */
+int hal_block_explain(struct hal_block_watch *w, int r) _must_check_;

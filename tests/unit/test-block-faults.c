@@ -34,6 +34,9 @@ static struct {
         uint64_t read_bytes, largest_read, written_bytes, largest_write;
         unsigned odd_writes; /* not aligned to what O_DIRECT wants */
         size_t short_write;  /* a write takes at most so much; 0: all */
+        unsigned vanishes;   /* the drive goes when so many reads have failed; 0: it stays */
+        const char *drive;   /* that goes */
+        unsigned failures;
 } kernel;
 
 ssize_t __real_pread64(int fd, void *buffer, size_t n, off_t offset);
@@ -69,6 +72,8 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t n, off_t offset)
         r = answer(r, (uint64_t)offset);
         if (r >= 0)
                 return r;
+        if (++kernel.failures == kernel.vanishes)
+                assert_int_equal(truncate(kernel.drive, 0), 0);
         errno = (int)-r;
         return -1;
 }
@@ -140,6 +145,17 @@ static struct bth_source *open_reader(bool no_uring)
                 hal_block_open_fd(open(path, O_RDONLY | O_CLOEXEC), true, &options, &s, NULL), 0);
         kernel.read_bytes = kernel.largest_read = 0;
         return s;
+}
+
+static char *make_image(size_t size)
+{
+        char *name = strdup("/var/tmp/berth-sink-XXXXXX");
+        int fd = mkstemp(name);
+
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, (off_t)size), 0);
+        close(fd);
+        return name;
 }
 
 static void test_errors_by_name(void **state)
@@ -223,6 +239,69 @@ static void test_only_edges_bounce(void **state)
         free(buffer);
 }
 
+static struct bth_source *open_failing(const char *name, int error, uint64_t vanish_usec)
+{
+        const struct hal_block_options options = { .no_uring = true, .vanish_usec = vanish_usec };
+        struct bth_source *s = NULL;
+
+        memset(&kernel, 0, sizeof kernel);
+        assert_int_equal(
+                hal_block_open_fd(open(name, O_RDONLY | O_CLOEXEC), true, &options, &s, NULL), 0);
+        kernel.grain = 512;
+        kernel.drive = name;
+        kernel.error = error;
+        kernel.bad_end = FILE_BYTES;
+        return s;
+}
+
+/* Requests in flight of a drive that is being pulled fail as bad places do; it vanishes later. */
+static void test_pulled_in_flight(void **state)
+{
+        static const int errors[] = { EIO, ETIMEDOUT, ENXIO };
+        uint8_t *buffer = bth_io_buffer_new(FILE_BYTES);
+
+        for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+                char *name = make_image(FILE_BYTES);
+                struct bth_source *s = open_failing(name, errors[i], 60 * UINT64_C(1000000));
+                struct bth_read reads[2] = { { 0, 1 << 20, buffer, 0 },
+                                             { 1 << 20, 1 << 20, buffer + (1 << 20), 0 } };
+
+                kernel.vanishes = 9;
+                assert_int_equal(bth_source_read_many(s, reads, 2), -ENODEV);
+                assert_int_equal(reads[0].result, -ENODEV);
+                assert_int_equal(reads[1].result, -ENODEV);
+                assert_int_equal(kernel.failures, kernel.vanishes);
+                assert_int_equal(bth_source_read(s, 0, buffer, 4096), -ENODEV);
+                s = bth_source_free(s);
+                (void)unlink(name);
+                free(name);
+        }
+        free(buffer);
+}
+
+/* One that answers nothing and stays is broken. It is waited for once, not at each read. */
+static void test_broken(void **state)
+{
+        char *name = make_image(FILE_BYTES);
+        struct bth_source *s = open_failing(name, EIO, 1);
+        uint8_t *buffer = bth_io_buffer_new(4096);
+        unsigned failures;
+
+        assert_int_equal(bth_source_read(s, 0, buffer, 4096), -EIO);
+        failures = kernel.failures;
+        assert_int_equal(bth_source_read(s, 4096, buffer, 4096), -EIO);
+        assert_int_equal(kernel.failures, failures + 3); /* the read, and a look at both ends */
+        kernel.bad_start = 4096;
+        kernel.bad_end = 8192;
+        assert_int_equal(bth_source_read(s, 4096, buffer, 4096), -EIO);
+        assert_int_equal(kernel.failures, failures + 4);
+        assert_int_equal(bth_source_read(s, 8192, buffer, 4096), 0);
+        s = bth_source_free(s);
+        (void)unlink(name);
+        free(name);
+        free(buffer);
+}
+
 static void test_ring_fails(void **state)
 {
         uint8_t *buffer = bth_io_buffer_new(FILE_BYTES);
@@ -268,17 +347,6 @@ static struct bth_sink *open_sink(const char *name, bool no_direct)
                 hal_block_sink_open_fd(open(name, O_RDWR | O_CLOEXEC), true, &options, &s, NULL),
                 0);
         return s;
-}
-
-static char *make_image(size_t size)
-{
-        char *name = strdup("/var/tmp/berth-sink-XXXXXX");
-        int fd = mkstemp(name);
-
-        assert_true(fd >= 0);
-        assert_int_equal(ftruncate(fd, (off_t)size), 0);
-        close(fd);
-        return name;
 }
 
 static void compare(const char *name, const uint8_t *expected, size_t size)
@@ -404,6 +472,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_errors_by_name),    cmocka_unit_test(test_short_bounced_read),
+                cmocka_unit_test(test_pulled_in_flight),  cmocka_unit_test(test_broken),
                 cmocka_unit_test(test_only_edges_bounce), cmocka_unit_test(test_ring_fails),
                 cmocka_unit_test(test_sink_model),        cmocka_unit_test(test_sink_shared_blocks),
                 cmocka_unit_test(test_sink_errors),

@@ -140,6 +140,11 @@ class Station:
         self.machine.run("berthd </dev/null >/dev/ttyS2 2>&1 & echo $! >/run/berthd.pid")
         self.machine.wait_log("watches the bays", seen)
 
+    def stop(self) -> None:
+        self.machine.run("kill $(cat /run/berthd.pid)")
+        self.machine.wait("the end of berthd", lambda: "gone" in self.machine.run(
+            "kill -0 $(cat /run/berthd.pid) 2>/dev/null || echo gone"))
+
     # -- what berthctl says
 
     def ctl(self, *arguments: str) -> dict:
@@ -186,6 +191,17 @@ class Station:
     def pull(self, bay: str) -> None:
         self.machine.pull(bay)
         del self.plugged[bay]
+
+    def take_sata(self) -> str:
+        """Lets the kernel forget the SATA drive; the adapter with which it finds it again."""
+        host = self.machine.run("basename $(echo /sys/bus/scsi/devices/target*/*/block/*/device | tr ' ' '\\n' | "
+                                "xargs -n1 realpath | grep -o 'host[0-9]*' | head -n1)").strip()
+        self.machine.run("for disk in /sys/block/sd*; do echo 1 >$disk/device/delete; done")
+        self.machine.wait("no disk", lambda: "sd" not in self.machine.run("cat /proc/partitions"))
+        return host
+
+    def give_sata(self, host: str) -> None:
+        self.machine.run(f"echo '- - -' >/sys/class/scsi_host/{host}/scan")
 
     # -- what arrived
 

@@ -44,24 +44,68 @@ def check_blobs(station: Station, drive: Drive) -> None:
 
 
 def identified(station: Station, drive: Drive, bay: str, bus: str, source: str) -> None:
-    view = station.machine.wait(f"{drive.serial} in {bay}", lambda: (b := station.bay(bay))["state"] == "ready" and b)
-    assert view["drive"]["serial"] == drive.serial, view
-    assert (view["drive"]["bus"], view["drive"]["serial_source"]) == (bus, source), view
-    say(f"{drive.serial}: docked in bay {bay}: {view['drive']}")
+    view = station.wait_bay(bay, "ready")["drive"]
+    assert (view["serial"], view["bus"], view["serial_source"]) == (drive.serial, bus, source), view
+    assert view["size"] == drive.image.stat().st_size, view
+    say(f"{drive.serial}: known in bay {bay}, docking {view['sequence']}")
+
+
+def completed(station: Station, drive: Drive, bay: str) -> None:
+    view = station.wait_drive(drive, state="Completed")
+    assert view["copy_status"] == "Completed" and view["bay"] == bay, view
+    assert (view["blobs_done"], view["bytes_done"]) == (view["blobs"], view["bytes"]), view
+    assert view["blobs"] == len(drive.files), view
+    check_blobs(station, drive)
+
+
+def begun(station: Station, drive: Drive) -> None:
+    """Until some of its blobs are there, and not all of them."""
+    found = station.machine.wait(f"blobs of {drive.serial}", lambda: station.blobs(drive))
+    assert len(found) < len(drive.files), "the drive was too fast to be pulled in the middle"
+    say(f"{drive.serial}: {len(found)} of {len(drive.files)} blobs are there")
+
+
+def wait_again(station: Station, drive: Drive, bay: str) -> None:
+    """Pulled in the middle: the drive is waited for, and nothing is left in the bay."""
+    view = station.wait_drive(drive, activity="dock-again")
+    assert view["state"] == "Transferring" and not view["docked"], view
+    station.wait_bay(bay, "empty")
+    say(f"{drive.serial}: Transferring, {view['sentence']}")
 
 
 def run(folder: pathlib.Path, server: Azurite) -> None:
     dice = random.Random(7)
-    scsi = make(folder, "SCSI-0001", 4, dice)
+    sata, scsi = make(folder, "SATA-0001", 4, dice), make(folder, "SCSI-0001", 8, dice)
+    nvme, usb = make(folder, "NVME-0001", 4, dice, partitioned=False), make(folder, "USB-0001", 3, dice)
     say("the drives are made")
-    with Station(folder, server) as station:
+    with Station(folder, server, sata=sata) as station:
         say("the machine is up")
+        host = station.take_sata()
         station.start()
-        station.job("hotplug", scsi)
-        station.dock(scsi, "S1")
+        station.job("hotplug", sata, scsi, nvme, usb)
+        station.dock(scsi, "S1", bytes_per_second=SLOW)
         identified(station, scsi, "S1", "scsi", "vpd-80")
-        print(station.wait_drive(scsi, copy_status="Completed"))
-        check_blobs(station, scsi)
+        begun(station, scsi)
+        station.pull("S1")
+        wait_again(station, scsi, "S1")
+
+        station.dock(nvme, "N1")
+        station.dock(usb, "U1")
+        station.give_sata(host)
+        identified(station, nvme, "N1", "nvme", "nvme")
+        identified(station, usb, "U1", "usb", "inquiry-80")
+        identified(station, sata, "SATA", "ata", "vpd-80")
+        station.dock(scsi, "S2")
+        identified(station, scsi, "S2", "scsi", "vpd-80")
+        for drive, bay in (nvme, "N1"), (usb, "U1"), (sata, "SATA"), (scsi, "S2"):
+            completed(station, drive, bay)
+        job = station.ctl("job", "show", "hotplug")
+        assert job["state"] == "Packaging" and job["percent"] == 100, job
+        for bay in "N1", "U1", "S2":
+            station.pull(bay)
+            station.wait_bay(bay, "empty")
+        station.stop()
+        say("everything is out, and the station has stopped")
 
 
 def main() -> int:
