@@ -67,7 +67,7 @@ static const char *find_berthd(char *path, size_t size)
 {
         char self[PATH_MAX];
         const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-        static const char *const places[] = { "berthd", "../sbin/berthd", "../libexec/berthd",
+        static const char *const places[] = { "berthd", "../sbin/berthd", "../libexec/berth/berthd",
                                               "../daemon/berthd" };
         char *slash;
 

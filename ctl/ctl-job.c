@@ -1,24 +1,47 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* ctl-job - what an operator decides about a whole job: shipping, booking in, sending back, taking
  * back, deleting. */
+#include "base/io.h"
 #include "ctl/ctl.h"
 
+#define ADDRESS_MAX_BYTES ((size_t)16 << 10)
+
 /* ---- ship, return ---- */
+
+/* From a file: it is personal, and every user of the machine may read command lines. */
+static int add_address(json_t *body, const char *path, struct bth_error *error)
+{
+        _cleanup_free_ char *text = NULL;
+        json_t *address;
+        size_t n;
+        int r = bth_read_file(path, ADDRESS_MAX_BYTES, &text, &n);
+
+        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        if (r < 0)
+                return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE,
+                                     "the address cannot be read: %s", bth_strerror(r));
+        r = bth_json_parse(text, n, &address, error);
+        return r < 0 ? r : json_object_set_new(body, "return_address", address);
+}
 
 /* Both tell of a parcel. */
 static enum ctl_exit parcel(struct ctl_context *c, int argc, char **argv, enum ctl_request request)
 {
         _cleanup_client_ struct ctl_client k = { 0 };
         _cleanup_json_ json_t *body = NULL;
-        const char *carrier = NULL, *tracking = NULL;
+        const char *carrier = NULL, *tracking = NULL, *address = NULL;
+        struct bth_error error = BTH_ERROR_INIT;
         const struct ctl_option options[] = {
                 { "carrier", "NAME", "who carries the parcel", .text = &carrier },
                 { "tracking", "NUMBER", "the number of the parcel", .text = &tracking },
+                { "return-address", "FILE", "where the drives are to go: a JSON object of texts",
+                  .text = &address },
         };
+        const size_t n_options = ARRAY_SIZE(options) - (request == CTL_REQUEST_JOB_RETURN);
         char **words;
         int n, r;
 
-        r = ctl_client_options(&k, c, options, ARRAY_SIZE(options), argc, argv, 1, 1, &words, &n);
+        r = ctl_client_options(&k, c, options, n_options, argc, argv, 1, 1, &words, &n);
         if (r != 0)
                 return ctl_exit_of_options(r);
         if (!carrier || !tracking) {
@@ -27,6 +50,10 @@ static enum ctl_exit parcel(struct ctl_context *c, int argc, char **argv, enum c
                 return CTL_EXIT_USAGE;
         }
         body = json_pack("{s:s, s:s}", "carrier", carrier, "tracking", tracking);
+        if (body && address && add_address(body, address, &error) < 0) {
+                ctl_fail(c, &error);
+                return CTL_EXIT_USAGE;
+        }
         return ctl_client_act(&k, &(struct ctl_ask){ request, .target = words[0], .body = body,
                                                      .has_body = true });
 }

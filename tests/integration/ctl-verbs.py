@@ -136,14 +136,43 @@ class Verbs(unittest.TestCase):
         self.run_ctl("job", "import", self.journal(text=text), "--account", "acme", "--name", "photos")
         self.assertEqual(self.asked()[3]["journals"][0]["text"], text)
 
+    def test_job_import_wishes(self):
+        self.answer("POST", "/v1/jobs", {"sentence": "made", "notes": [
+            {"journal": "a.jrn", "line": 7, "sentence": "odd \x1b", "advice": "look at it"}]})
+        done = self.run_ctl("job", "import", self.journal(), "--account", "acme", "--shipped", "--verbose-log", "--backup-manifest",
+                            "--accept-unshipped", "no", "--location", "West US")
+        self.assertIn("warning: a.jrn:7: odd \\x1b; look at it", done.stderr)
+        body = self.asked()[3]
+        del body["journals"]
+        self.assertEqual(body, {"account": "acme", "shipped": True, "verbose_log": True, "backup_manifest": True,
+                                "accept_unshipped": False, "location": "West US"})
+        self.run_ctl("job", "import", self.journal(), "--account", "acme", "--accept-unshipped", "maybe", code=2)
+
+    def test_job_import_of_utf16(self):
+        self.answer("POST", "/v1/jobs", {"sentence": "made"})
+        text = '<?xml version="1.0" encoding="utf-16"?>\r\n<Drive>ä</Drive>'
+        path = self.station.path("wide.xml", b"\xff\xfe" + text.encode("utf-16-le"))
+        self.run_ctl("job", "import", path, "--account", "acme")
+        self.assertEqual(self.asked()[3]["journals"][0]["text"], " " * 39 + "\r\n<Drive>ä</Drive>")
+
     def test_job_import_mistakes(self):
         self.assertIn("needed", self.run_ctl("job", "import", self.journal(), code=2).stderr)
         flags = ("--account", "acme", "--name", "photos")
         self.assertIn("something is missing", self.run_ctl("job", "import", *flags, code=2).stderr)
         self.assertIn("cannot be read", self.run_ctl("job", "import", "/none.jrn", *flags, code=3).stderr)
-        self.station.path("bad.jrn", b"\xff\xfeB\0")
-        self.assertIn("not UTF-8", self.run_ctl("job", "import", self.station.path("bad.jrn"), *flags, code=2).stderr)
+        self.station.path("bad.jrn", b"hello \xff")
+        self.assertIn("neither UTF-8", self.run_ctl("job", "import", self.station.path("bad.jrn"), *flags, code=2).stderr)
         self.assertEqual(self.station.requests, [])
+
+    def test_return_address(self):
+        said = {"carrier": "Blue Van", "tracking": "1Z 9"}
+        self.answer("POST", "/v1/jobs/photos/ship", {"sentence": "shipped"})
+        address = self.station.path("address", b'{"city": "Graz"}')
+        words = ("job", "ship", "photos", "--carrier", "Blue Van", "--tracking", "1Z 9", "--return-address")
+        self.run_ctl(*words, address)
+        self.assertEqual(self.asked()[3], said | {"return_address": {"city": "Graz"}})
+        self.run_ctl(*words, self.station.path("address", b"Graz"), code=2)
+        self.run_ctl(*words, "/none", code=2)
 
     def test_dry_run_asks_for_nothing(self):
         flags = ("--account", "acme", "--name", "photos", "--dry-run")
