@@ -20,30 +20,48 @@ void bth_json_wipe_freed(void)
         json_set_alloc_funcs(malloc, wiping_free);
 }
 
-int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
+static int parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
 {
         json_error_t e;
-        json_t *j;
 
         if (n > JSON_MAX_BYTES)
                 return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
                                      "the JSON text has %zu bytes, %zu are allowed", n,
                                      JSON_MAX_BYTES);
-        j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-        if (!j) {
-                if (json_error_code(&e) == json_error_out_of_memory)
-                        return -ENOMEM;
-                bth_error_at(error, NULL, (uint64_t)MAX(e.line, 0), BTH_ERROR_NO_OFFSET);
-                return bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
-                                     "this is not JSON (column %d: %s)", e.column, e.text);
-        }
-        if (!json_is_object(j)) {
-                json_decref(j);
-                return bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
-                                     "a JSON object is expected here");
-        }
-        *ret_json = j;
-        return 0;
+        *ret_json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+        if (*ret_json)
+                return 0;
+        if (json_error_code(&e) == json_error_out_of_memory)
+                return -ENOMEM;
+        bth_error_at(error, NULL, (uint64_t)MAX(e.line, 0), BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX, "this is not JSON (column %d: %s)",
+                             e.column, e.text);
+}
+
+int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
+{
+        _cleanup_json_ json_t *j = NULL;
+        int r = parse(text, n, &j, error);
+
+        if (r == 0 && !json_is_object(j))
+                r = bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
+                                  "a JSON object is expected here");
+        if (r == 0)
+                *ret_json = take_ptr(j);
+        return r;
+}
+
+int bth_json_parse_array(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
+{
+        _cleanup_json_ json_t *j = NULL;
+        int r = parse(text, n, &j, error);
+
+        if (r == 0 && !json_is_array(j))
+                r = bth_error_set(error, -EBADMSG, BTH_REASON_SYNTAX,
+                                  "a JSON array is expected here");
+        if (r == 0)
+                *ret_json = take_ptr(j);
+        return r;
 }
 
 static const json_t *get(const json_t *object, const char *key)

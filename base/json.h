@@ -25,6 +25,10 @@ void bth_json_wipe_freed(void);
 int bth_json_parse(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
         _must_check_;
 
+/* The same with an array. Returns as bth_json_parse(). */
+int bth_json_parse_array(const char *text, size_t n, json_t **ret_json, struct bth_error *error)
+        _must_check_;
+
 /* Members of an object. Returns 0, -ENOENT when absent or null, -EBADMSG for another type or range.
  * The string is borrowed from `object`. */
 int bth_json_get_string(const json_t *object, const char *key, const char **ret_text) _must_check_;

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/names.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "daemon/feed.h"
 #include "daemon/metrics.h"
@@ -23,6 +24,8 @@
 #define WHO_MAX      96
 #define NAMES_MAX    32u /* of users, that are remembered */
 #define JSON_TYPE    "application/json"
+#define EVENT_TYPE   "application/cloudevents+json"
+#define TAG_MAX      1024u /* bytes of an If-None-Match */
 #define GROUP_BUFFER (64u << 10)
 
 struct known_user {
@@ -139,6 +142,22 @@ static void reply_text(struct dmn_http_request *q, unsigned status, const char *
         dmn_http_reply(q, &reply);
 }
 
+/* With its tag, or with nothing when the client has what bears it. */
+static void reply_tagged(struct dmn_http_request *q, const char *text, const char *tag,
+                         bool unchanged)
+{
+        struct dmn_http_reply reply = { .status = 304 };
+
+        if (!unchanged) {
+                reply.status = text ? 200 : 500;
+                reply.type = JSON_TYPE;
+                reply.body = text;
+                reply.n = text ? strlen(text) : 0;
+        }
+        reply.headers[0] = (struct dmn_http_header){ "ETag", tag };
+        dmn_http_reply(q, &reply);
+}
+
 static void reply_error(struct dmn_http_request *q, const struct bth_error *error,
                         const char *allow)
 {
@@ -165,7 +184,7 @@ static void log_act(const struct open_call *o, const char *sentence, const struc
                 { BTH_FIELD_REASON, error ? bth_reason_to_string(error->reason) : NULL },
         };
 
-        if (strcmp(info->method, "GET") == 0)
+        if (strcmp(info->method, "GET") == 0 || o->verb == DMN_VERB_HUB_EVENTS)
                 return;
         bth_log_fields(LOG_NOTICE, fields, "%s: %s%s%s: %s", o->who, info->name,
                        o->target[0] ? " " : "", o->target,
@@ -182,12 +201,40 @@ static void on_answer(void *userdata, int r, json_t *answer, const struct bth_er
         log_act(o, json_string_value(json_object_get(answer, "sentence")), r < 0 ? error : NULL);
         if (r < 0)
                 reply_error(o->request, error, NULL);
+        else if (o->verb == DMN_VERB_HUB_JOBS)
+                reply_tagged(o->request, text, json_string_value(json_object_get(answer, "etag")),
+                             json_is_true(json_object_get(answer, "unchanged")));
         else
                 reply_text(o->request, 200, text, NULL);
+        if (text)
+                bth_wipe(text, strlen(text)); /* some have keys */
         free(o);
 }
 
-static int parse_body(struct dmn_http_request *q, json_t **ret_body, struct bth_error *error)
+/* Events come alone or in an array; either way the verb gets {"events":[…]}. */
+static int parse_events(struct dmn_http_request *q, const char *body, size_t n, json_t **ret_body,
+                        struct bth_error *error)
+{
+        const char *type = dmn_http_header(q, "Content-Type");
+        json_t *events;
+        int r;
+
+        if (bth_starts_with(type, EVENT_TYPE)) {
+                json_t *one;
+
+                r = bth_json_parse(body, n, &one, error);
+                events = r == 0 ? json_pack("[o]", one) : NULL;
+        } else {
+                r = bth_json_parse_array(body, n, &events, error);
+        }
+        if (r < 0)
+                return r;
+        *ret_body = json_pack("{s:o}", "events", events);
+        return *ret_body ? 0 : -ENOMEM;
+}
+
+static int parse_body(struct dmn_http_request *q, enum dmn_verb verb, json_t **ret_body,
+                      struct bth_error *error)
 {
         size_t n;
         const char *body = dmn_http_body(q, &n);
@@ -196,16 +243,32 @@ static int parse_body(struct dmn_http_request *q, json_t **ret_body, struct bth_
                 return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
                                      "the body has more than %zu bytes", DMN_HTTP_BODY_BYTES);
         *ret_body = NULL;
+        if (verb == DMN_VERB_HUB_EVENTS)
+                return parse_events(q, body ? body : "", n, ret_body, error);
         return n > 0 ? bth_json_parse(body, n, ret_body, error) : 0;
+}
+
+/* A verb knows of no headers. */
+static int add_tag(struct dmn_http_request *q, const struct dmn_route *route)
+{
+        const char *tag = dmn_http_header(q, "If-None-Match");
+
+        if (route->verb != DMN_VERB_HUB_JOBS || !tag || strlen(tag) > TAG_MAX)
+                return 0;
+        return json_object_set_new(route->query, "if_none_match", json_string(tag)) < 0 ? -ENOMEM
+                                                                                        : 0;
 }
 
 static int make_call(struct dmn_http_request *q, const char *who, enum dmn_right right,
                      struct dmn_route *route, struct dmn_call **ret_call, struct bth_error *error)
 {
         struct open_call *o;
-        json_t *body;
-        int r = parse_body(q, &body, error);
+        json_t *body = NULL;
+        int r = add_tag(q, route);
 
+        /* Who may not is told so by the verb, and has nothing parsed. */
+        if (r == 0 && dmn_right_allows(right, dmn_verb_info(route->verb)->right))
+                r = parse_body(q, route->verb, &body, error);
         if (r < 0)
                 return r;
         o = calloc(1, sizeof *o);

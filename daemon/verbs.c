@@ -33,6 +33,11 @@ static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
         [DMN_VERB_JOB_RETURN] = dmn_do_job_return,
         [DMN_VERB_JOB_DELETE] = dmn_do_job_delete,
         [DMN_VERB_EVENTS_LIST] = dmn_do_events_list,
+        [DMN_VERB_HUB_EVENTS] = dmn_do_hub_events,
+        [DMN_VERB_HUB_JOBS] = dmn_do_hub_jobs,
+        [DMN_VERB_HUB_STATIONS] = dmn_do_hub_stations,
+        [DMN_VERB_HUB_DRIVES] = dmn_do_hub_drives,
+        [DMN_VERB_HUB_CONFLICTS] = dmn_do_hub_conflicts,
 };
 
 void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)

@@ -51,6 +51,13 @@ void dmn_do_drive_logs(struct dmn_station *s, struct dmn_call *c);
 /* verbs-events.c */
 void dmn_do_events_list(struct dmn_station *s, struct dmn_call *c);
 
+/* verbs-hub.c */
+void dmn_do_hub_events(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_hub_jobs(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_hub_stations(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_hub_drives(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_hub_conflicts(struct dmn_station *s, struct dmn_call *c);
+
 /* job-view.c: the same for what the store has; any thread. */
 json_t *dmn_job_view(const struct job_record *r);
 json_t *dmn_drive_view(const struct job_record *r, size_t drive);
