@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "daemon/api.h"
+#include "daemon/listen.h"
 #include "daemon/config-check.h"
 #include "daemon/station.h"
 #include "daemon/udev-rules.h"
@@ -41,6 +42,7 @@ struct berthd {
         struct job_thread *thread;
         struct dmn_station *station;
         struct dmn_api *api;
+        struct dmn_listen *listen;
         bool stopping;
 };
 
@@ -264,6 +266,19 @@ static int begin_api(struct berthd *b, struct bth_error *error)
         return r < 0 ? r : dmn_api_new(b->station, fd, config->operators, &b->api, error);
 }
 
+static int on_reloaded(void *userdata, struct bth_error *error)
+{
+        return dmn_listen_reload(((struct berthd *)userdata)->listen, error);
+}
+
+static int begin_listen(struct berthd *b, struct bth_error *error)
+{
+        int r = dmn_listen_new(b->station, &b->listen, error);
+
+        dmn_station_on_reload(b->station, on_reloaded, b);
+        return r;
+}
+
 static int begin(struct berthd *b, struct bth_error *error)
 {
         struct dmn_station_options options = { .config_path = b->config_path,
@@ -283,11 +298,13 @@ static int begin(struct berthd *b, struct bth_error *error)
         if (r < 0)
                 return r;
         b->config = NULL; /* the station's */
-        return begin_api(b, error);
+        r = begin_api(b, error);
+        return r < 0 ? r : begin_listen(b, error);
 }
 
 static void end(struct berthd *b)
 {
+        b->listen = dmn_listen_free(b->listen);
         b->api = dmn_api_free(b->api);
         b->station = dmn_station_free(b->station);
         b->thread = job_thread_free(b->thread);

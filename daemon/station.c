@@ -478,7 +478,7 @@ static int change_bays(struct dmn_station *s, struct dmn_config *c, struct bth_e
         return 0;
 }
 
-int dmn_station_reload(struct dmn_station *s, struct bth_error *error)
+static int reload(struct dmn_station *s, struct bth_error *error)
 {
         _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
         int r = dmn_config_load(s->config_path, &c, error);
@@ -500,6 +500,20 @@ int dmn_station_reload(struct dmn_station *s, struct bth_error *error)
         return r < 0 ? bth_error_set(error, r, BTH_REASON_INTERNAL,
                                      "the drives cannot be looked at: %s", bth_strerror(r))
                      : 0;
+}
+
+int dmn_station_reload(struct dmn_station *s, struct bth_error *error)
+{
+        int r = reload(s, error);
+
+        return r == 0 && s->reloaded ? s->reloaded(s->reloaded_userdata, error) : r;
+}
+
+void dmn_station_on_reload(struct dmn_station *s,
+                           int (*reloaded)(void *userdata, struct bth_error *error), void *userdata)
+{
+        s->reloaded = reloaded;
+        s->reloaded_userdata = userdata;
 }
 
 /* -- life
