@@ -100,6 +100,8 @@ static void op_done(void *userdata, int r, const struct bth_error *error)
         struct dmn_station *s = slot->station;
 
         slot->busy = false;
+        if (r < 0 && !slot->worker)
+                slot->memory_bytes = 0; /* it was to begin, and did not */
         if (dmn_station_store_failed(s, r, error)) {
                 /* Everything that was to be stored is still in the slot: the next step repeats it.
                  */
@@ -107,12 +109,14 @@ static void op_done(void *userdata, int r, const struct bth_error *error)
                 dmn_station_changed(s);
                 return;
         }
-        if (r < 0) {
+        if (r < 0) { /* not the disk's fault, and no refusal: not at once again */
                 bth_log_error(LOG_ERR, error);
+                op_free(op);
                 dmn_slot_step_at(slot, bth_now_monotonic_usec() + DMN_BACKOFF_MAX_USEC);
-        } else {
-                op->then(op);
+                dmn_station_changed(s);
+                return;
         }
+        op->then(op);
         op_free(op);
         dmn_slot_step(slot); /* which may free it */
         dmn_station_changed(s);
@@ -367,12 +371,15 @@ static void then_begun(struct op *op)
 
         take_record(slot, op);
         slot->stale = true;
-        if (op->refused < 0)
+        if (op->refused < 0) {
+                slot->memory_bytes = 0;
                 return;
+        }
         if (dmn_slot_work(slot, op->key, &error) == 0) {
                 slot->trouble = BTH_ERROR_INIT;
                 return;
         }
+        slot->memory_bytes = 0;
         slot->trouble = error;
         slot->again_usec = bth_now_monotonic_usec() + DMN_BACKOFF_MAX_USEC;
         bth_log_error(LOG_ERR, &error);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* slot-work - the worker of a slot: its order, what it reports, and what its end means. */
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/names.h"
@@ -12,8 +9,7 @@
 #include "base/time.h"
 #include "daemon/share.h"
 #include "daemon/station-internal.h"
-
-#define FOLDER_MODE 0700
+#include "daemon/transfers.h"
 
 int dmn_message_copy(const struct bth_message *m, struct bth_message *ret_copy)
 {
@@ -193,7 +189,6 @@ static void on_end(void *userdata, const struct bth_result_report *result,
         slot->again_usec = bth_now_monotonic_usec() + pause_after(slot);
         log_end(slot);
         slot->worker = dmn_worker_free(slot->worker);
-        slot->report_progress = slot->has_progress;
         slot->stopping = slot->has_progress = false;
         slot->rate = slot->memory_bytes = 0;
         dmn_station_changed(slot->station);
@@ -202,32 +197,6 @@ static void on_end(void *userdata, const struct bth_result_report *result,
 
 /* -- the order
  * ---------------------------------------------------------------------------------------- */
-
-/* The folder in which this drive's runs remember what they did: the same for every run. */
-static int open_folder(const struct dmn_slot *slot, int *ret_fd, struct bth_error *error)
-{
-        char path[PATH_MAX];
-        int r = 0;
-
-        (void)snprintf(path, sizeof path, "%s/transfers", slot->station->config->state_directory);
-        if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
-                r = -errno;
-        (void)snprintf(path, sizeof path, "%s/transfers/%llu-%zu",
-                       slot->station->config->state_directory, (unsigned long long)slot->job,
-                       slot->drive);
-        if (r == 0 && mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
-                r = -errno;
-        if (r == 0) {
-                *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-                r = *ret_fd < 0 ? -errno : 0;
-        }
-        if (r == 0)
-                return 0;
-        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
-        return bth_error_set(error, r,
-                             r == -ENOSPC ? BTH_REASON_DISK_FULL : BTH_REASON_FILE_UNWRITABLE,
-                             "the folder for the transfer cannot be used: %s", bth_strerror(r));
-}
 
 static const struct dmn_account_config *find_account(const struct dmn_slot *slot,
                                                      struct bth_error *error)
@@ -292,7 +261,8 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
                 return -ENOENT;
         r = dmn_credential_read(account, &credential, error);
         if (r == 0)
-                r = open_folder(slot, &folder, error);
+                r = dmn_transfer_open(slot->station->config->state_directory, slot->job,
+                                      slot->drive, &folder, error);
         if (r == 0)
                 r = slot->docking
                             ? hal_docking_open(slot->docking, slot->station->host, &drive, error)
@@ -311,6 +281,9 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
                                 .credential = credential,
                                 .diagnostics = slot->record->diagnostics ? slot->record->diagnostics
                                                                          : account->diagnostics };
+        /* Until the shares are given out anew, an equal part. */
+        slot->bandwidth_bytes_per_sec =
+                slot->station->bandwidth_bytes_per_sec / dmn_station_workers(slot->station);
         fill_account(&o, account);
         fill_policy(&o, slot);
         slot->gate = (struct job_progress_gate){ 0 };
@@ -357,8 +330,8 @@ uint64_t dmn_slot_memory(struct dmn_slot *slot)
         size_t more = 0;
 
         for (const struct dmn_slot *o = s->slots; o; o = o->next) {
-                taken += o->worker ? o->memory_bytes : 0;
-                if (o != slot && !o->worker && o->record && o->job > 0 &&
+                taken += o != slot ? o->memory_bytes : 0;
+                if (o != slot && o->memory_bytes == 0 && o->record && o->job > 0 &&
                     job_drive_may_begin(&o->record->model, o->drive))
                         more++;
         }

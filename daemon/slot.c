@@ -46,6 +46,15 @@ static void refuse_wish(struct dmn_wish *wish, int code, const char *sentence)
                 dmn_call_refuse(call, code, BTH_REASON_REFUSED, "%s", sentence);
 }
 
+static void grant_wish(struct dmn_wish *wish, const char *sentence)
+{
+        struct dmn_call *call = wish->call;
+
+        *wish = (struct dmn_wish){ 0 };
+        if (call)
+                dmn_call_answer(call, json_pack("{s:s}", "sentence", sentence));
+}
+
 void dmn_slot_free(struct dmn_slot *slot)
 {
         struct dmn_slot **at = &slot->station->slots;
@@ -140,33 +149,49 @@ void dmn_slot_docking(struct dmn_slot *slot, const struct hal_docking *d)
         slot->identity.fault = d->identity.fault;
 }
 
+/* The thread has a copy of the docking, which ends when the drive is pulled meanwhile. */
+struct asking {
+        struct dmn_slot *slot;
+        struct hal_docking docking;
+        struct hal_health health;
+};
+
 static int ask_health(void *userdata)
 {
-        struct dmn_slot *slot = userdata;
+        struct asking *a = userdata;
+        const struct hal_host *host = a->slot->station->host;
         _cleanup_close_ int fd = BTH_FD_NONE;
-        int r = slot->docking ? hal_docking_open(slot->docking, slot->station->host, &fd, NULL)
-                              : -ENODEV;
+        int r = hal_docking_open(&a->docking, host, &fd, NULL);
 
-        return r < 0 ? r
-                     : hal_health_read(slot->station->host, fd, slot->identity.bus, &slot->health);
+        return r < 0 ? r : hal_health_read(host, fd, a->docking.identity.bus, &a->health);
 }
 
 static void health_done(void *userdata, int r)
 {
-        struct dmn_slot *slot = userdata;
+        struct asking *a = userdata;
+        struct dmn_slot *slot = a->slot;
 
         slot->aside = NULL;
         slot->health_known = r == 0;
+        slot->health = a->health;
+        free(a);
         find_warnings(slot);
         dmn_slot_step(slot);
 }
 
 static void begin_health(struct dmn_slot *slot)
 {
+        struct asking *a = slot->is_virtual ? NULL : calloc(1, sizeof *a);
+
         slot->health_asked = true;
-        if (!slot->is_virtual &&
-            dmn_aside_run(slot->station->loop, ask_health, health_done, slot, &slot->aside) == 0)
-                return;
+        if (a) {
+                a->slot = slot;
+                a->docking = *slot->docking;
+                if (dmn_aside_run(slot->station->loop, ask_health, health_done, a, &slot->aside) ==
+                    0)
+                        return;
+                free(a);
+        }
         dmn_slot_step(slot);
 }
 
@@ -305,7 +330,7 @@ static bool step_wishes(struct dmn_slot *slot)
         else if (slot->docking_id > 0)
                 dmn_slot_undock(slot, true);
         else
-                refuse_wish(&slot->eject, -EALREADY, "the drive is safe to remove");
+                grant_wish(&slot->eject, "the drive is safe to remove");
         return true;
 }
 
@@ -364,10 +389,6 @@ void dmn_slot_step(struct dmn_slot *slot)
                 return;
         if (slot->worker && slot->station->store_trouble.code < 0)
                 dmn_slot_stop(slot); /* nothing is copied that cannot be recorded */
-        if (slot->has_result && slot->report_progress) {
-                dmn_slot_report(slot); /* how far it came, before what came of it */
-                return;
-        }
         if (slot->has_result) {
                 dmn_slot_result(slot);
                 return;

@@ -61,9 +61,10 @@ struct dmn_slot {
 
         /* the worker */
         struct dmn_worker *worker;
-        bool stopping;       /* it was asked to stop */
-        uint64_t heard_usec; /* CLOCK_MONOTONIC; the last report */
-        uint64_t memory_bytes, bandwidth_bytes_per_sec;
+        bool stopping;         /* it was asked to stop */
+        uint64_t heard_usec;   /* CLOCK_MONOTONIC; the last report */
+        uint64_t memory_bytes; /* its share; not 0 from before it begins until it has ended */
+        uint64_t bandwidth_bytes_per_sec;
         struct bth_progress_report progress;
         bool has_progress;
         uint64_t rate; /* bytes a second, smoothed */

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "daemon/share.h"
 #include "daemon/station-internal.h"
+#include "daemon/transfers.h"
 #include "daemon/verbs.h"
 
 #define FORGET_EVERY_USEC JOB_DAY_USEC
@@ -134,6 +135,7 @@ struct tick {
         struct job_policy policy;
         uint64_t next_usec;
         bool forget;
+        char state_directory[]; /* a copy: the configuration may change meanwhile */
 };
 
 static int task_tick(struct job_store *store, void *userdata, struct bth_error *error)
@@ -144,6 +146,8 @@ static int task_tick(struct job_store *store, void *userdata, struct bth_error *
 
         if (r == 0 && t->forget)
                 r = job_store_forget_old(store, now - JOB_KEPT_USEC, error);
+        if (r >= 0 && t->forget)
+                r = dmn_transfers_forget(store, t->state_directory, error);
         return r < 0 ? r : 0;
 }
 
@@ -183,13 +187,14 @@ static void look(struct dmn_station *s)
                 s->look_again = true;
                 return;
         }
-        t = calloc(1, sizeof *t);
+        t = calloc(1, sizeof *t + strlen(s->config->state_directory) + 1);
         if (!t)
                 return;
-        *t = (struct tick){ .station = s,
-                            .policy = s->policy,
-                            .forget =
-                                    bth_now_realtime_usec() - s->forgot_usec >= FORGET_EVERY_USEC };
+        t->station = s;
+        t->policy = s->policy;
+        t->forget = bth_now_realtime_usec() - s->forgot_usec >= FORGET_EVERY_USEC;
+        memcpy(t->state_directory, s->config->state_directory,
+               strlen(s->config->state_directory) + 1);
         if (dmn_station_submit(s, task_tick, ticked, t) == 0)
                 s->looking = true;
         else
@@ -219,7 +224,7 @@ size_t dmn_station_workers(const struct dmn_station *s)
         size_t n = 0;
 
         for (const struct dmn_slot *slot = s->slots; slot; slot = slot->next)
-                n += slot->worker != NULL;
+                n += slot->memory_bytes > 0;
         return n;
 }
 

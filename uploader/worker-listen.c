@@ -302,7 +302,6 @@ static void *listen_thread(void *userdata)
                 if (poll(p, ARRAY_SIZE(p), (int)((wake - now) / 1000) + 1) < 0)
                         continue;
                 if (p[0].revents) {
-                        tick(&l, bth_now_monotonic_usec()); /* how far it came in the end */
                         end_stopper(&l);
                         tell_last(&l);
                         return NULL;

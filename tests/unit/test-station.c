@@ -515,6 +515,58 @@ static void test_by_hand(void **state)
         tear_down(&w);
 }
 
+static void test_nameless_eject(void **state)
+{
+        struct world w;
+
+        (void)state;
+        one(&w, "good");
+        dock(&w, "A1", " .img");
+        UNTIL(&w, in(&w, "A1") && in(&w, "A1")->health_asked);
+        assert_int_equal(ask(&w, DMN_VERB_BAY_EJECT, "A1", NULL), 0);
+        assert_int_equal(shows(&w, "A1"), JOB_ACTIVITY_SAFE_TO_REMOVE);
+        pull(&w, "A1", " .img");
+        UNTIL(&w, !in(&w, "A1"));
+        tear_down(&w);
+}
+
+static bool is_there(const struct world *w, const char *name)
+{
+        char path[128];
+
+        path_of(w, name, path, sizeof path);
+        return access(path, F_OK) == 0;
+}
+
+/* What a run remembered goes with its job, and not before. */
+static void test_forgets(void **state)
+{
+        static const char *const folders[] = { "state/transfers", "state/transfers/1-0",
+                                               "state/transfers/999-0", "state/transfers/other" };
+        struct job_store *store;
+        char path[128];
+        struct world w;
+
+        (void)state;
+        build(&w, "", true);
+        store = open_store(&w);
+        assert_int_equal(add_job(store, "good", "QX-1"), 1);
+        (void)job_store_close(store);
+        for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+                path_of(&w, folders[i], path, sizeof path);
+                assert_int_equal(mkdir(path, 0700), 0);
+                if (i > 0) {
+                        (void)strcat(path, "/record");
+                        write_text(path, "x");
+                }
+        }
+        begin(&w);
+        UNTIL(&w, !is_there(&w, "state/transfers/999-0"));
+        assert_true(is_there(&w, "state/transfers/1-0/record"));
+        assert_true(is_there(&w, "state/transfers/other/record"));
+        tear_down(&w);
+}
+
 /* Two bays with one serial number: neither is touched until one of them is gone. */
 static void test_duplicate(void **state)
 {
@@ -629,7 +681,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_by_hand),     cmocka_unit_test(test_duplicate),
                 cmocka_unit_test(test_one_at_once), cmocka_unit_test(test_account),
                 cmocka_unit_test(test_stop),        cmocka_unit_test(test_bays_change),
-                cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_silent),      cmocka_unit_test(test_nameless_eject),
+                cmocka_unit_test(test_forgets),
         };
         sigset_t set;
 
