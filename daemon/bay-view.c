@@ -215,6 +215,26 @@ json_t *dmn_places_view(const struct dmn_station *s)
         return json_pack("{s:o}", "places", list);
 }
 
+/* Whether the job service above hears us, and what it has not got. */
+static json_t *upstream_view(const struct dmn_upstream *u)
+{
+        struct dmn_upstream_status st;
+        json_t *j = json_object();
+
+        dmn_upstream_status(u, &st);
+        set_text(j, "url", st.url);
+        set_text(j, "source", st.source);
+        set_time(j, "heard_at", st.heard_usec);
+        set_time(j, "fetched_at", st.fetched_usec);
+        set_u64(j, "failures", st.failures);
+        set_u64(j, "waiting", st.outbox.waiting);
+        set_u64(j, "parked", st.outbox.parked);
+        set_time(j, "oldest_at", st.outbox.oldest_usec);
+        if (st.error.code < 0)
+                set_text(j, "trouble", st.error.sentence);
+        return j;
+}
+
 json_t *dmn_station_view(const struct dmn_station *s)
 {
         json_t *j = json_object();
@@ -240,6 +260,8 @@ json_t *dmn_station_view(const struct dmn_station *s)
         (void)json_object_set_new(j, "healthy", json_boolean(s->store_trouble.code == 0));
         if (s->store_trouble.code < 0)
                 set_text(j, "trouble", s->store_trouble.sentence);
+        if (s->upstream)
+                (void)json_object_set_new(j, "job_service", upstream_view(s->upstream));
         return j;
 }
 

@@ -228,9 +228,8 @@ static void check_pair(struct checking *k, struct at certificate_at, const char 
 
 /* --- accounts --- */
 
-static void check_credential(struct checking *k, const struct dmn_account_config *a)
+static void check_secret(struct checking *k, struct at at, const struct dmn_account_config *a)
 {
-        const struct at at = { "account", a->name, "credential_file" };
         _cleanup_(bth_secret_freep) struct bth_secret *s = NULL;
         struct bth_error e = BTH_ERROR_INIT, f;
         int r = dmn_credential_read(a, &s, &e);
@@ -238,9 +237,9 @@ static void check_credential(struct checking *k, const struct dmn_account_config
         if (r == 0)
                 return;
         place(k, at, &f);
-        bth_error_advise(&f, "%s", bth_error_advice(&e));
-        (void)bth_error_set(&f, r, e.reason, "account '%s': %s%s%s", a->name, e.object,
+        (void)bth_error_set(&f, r, e.reason, "%s '%s': %s%s%s", at.section, a->name, e.object,
                             e.object[0] ? ": " : "", e.sentence);
+        bth_error_advise(&f, "%s", bth_error_advice(&e));
         /* systemd gives credentials to the service, not to who checks its configuration. */
         find(k, a->credential_file[0] == '/' && r != -EACCES, &f);
 }
@@ -281,7 +280,7 @@ static void check_containers(struct checking *k, const struct dmn_account_config
 
 static void check_account(struct checking *k, const struct dmn_account_config *a)
 {
-        check_credential(k, a);
+        check_secret(k, (struct at){ "account", a->name, "credential_file" }, a);
         check_endpoint(k, a);
         check_containers(k, a);
         X509_free(check_certificates(k, (struct at){ "account", a->name, "ca_file" }, a->ca_file));
@@ -294,6 +293,25 @@ static void check_account(struct checking *k, const struct dmn_account_config *a
                                "the accounts '%s' and '%s' have the same "
                                "resource_id",
                                b->name, a->name);
+}
+
+/* --- the job service --- */
+
+static void check_upstream(struct checking *k)
+{
+        const struct dmn_upstream_config *u = &k->config->upstream;
+        const struct dmn_account_config a = {
+                .name = (char *)(uintptr_t) "job_service",
+                .credential_kind = (char *)(uintptr_t) "bearer",
+                .credential_file = u->token,
+        };
+
+        if (u->url && u->token)
+                check_secret(k, (struct at){ "station", "", "job_service_token" }, &a);
+        X509_free(
+                check_certificates(k, (struct at){ "station", "", "job_service_ca" }, u->ca_file));
+        check_pair(k, (struct at){ "station", "", "job_service_cert" }, u->client_cert,
+                   (struct at){ "station", "", "job_service_key" }, u->client_key);
 }
 
 /* --- all --- */
@@ -309,6 +327,7 @@ int dmn_config_check(const struct dmn_config *c, dmn_config_finding_fn tell, voi
                        "there is no [account NAME]: no job can be made");
         for (size_t i = 0; i < c->n_accounts; i++)
                 check_account(&k, &c->accounts[i]);
+        check_upstream(&k);
         check_pair(&k, (struct at){ "api", "", "certificate" }, c->api.certificate,
                    (struct at){ "api", "", "key" }, c->api.key);
         return k.n_errors;

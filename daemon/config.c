@@ -21,6 +21,7 @@
 #define MEMORY_BYTES    (UINT64_C(1) << 30)
 #define MEMORY_MIN      (UINT64_C(64) << 20)
 #define STALL_SEC       120
+#define POLL_SEC        60
 #define MAX_JOBS_MAX    100000
 #define DOCK_AGAIN_SEC  (3 * 24 * 3600)
 #define DROP_INS_MAX    1024
@@ -72,6 +73,14 @@ static const struct key station_keys[] = {
         { "verbose_log", KIND_BOOL, AT(dmn_config, verbose_log), 0, 0 },
         { "manifest_backup", KIND_BOOL, AT(dmn_config, manifest_backup), 0, 0 },
         { "manifest_credentials", KIND_BOOL, AT(dmn_config, manifest_credentials), 0, 0 },
+        { "job_service", KIND_TEXT, AT(dmn_config, upstream.url), 0, 0 },
+        { "job_service_token", KIND_TEXT, AT(dmn_config, upstream.token), 0, 0 },
+        { "job_service_ca", KIND_PATH, AT(dmn_config, upstream.ca_file), 0, 0 },
+        { "job_service_cert", KIND_PATH, AT(dmn_config, upstream.client_cert), 0, 0 },
+        { "job_service_key", KIND_PATH, AT(dmn_config, upstream.client_key), 0, 0 },
+        { "job_service_proxy", KIND_TEXT, AT(dmn_config, upstream.proxy), 0, 0 },
+        { "job_service_plain", KIND_BOOL, AT(dmn_config, upstream.allow_plain), 0, 0 },
+        { "job_service_poll", KIND_SECONDS, AT(dmn_config, upstream.poll_sec), 1, 3600 },
         { "start_at_once", KIND_BOOL, AT(dmn_config, start_at_once), 0, 0 },
 };
 
@@ -496,6 +505,32 @@ static int check_locations(const struct dmn_config *c, struct bth_error *error)
         return 0;
 }
 
+static int check_upstream(const struct dmn_config *c, struct bth_error *error)
+{
+        const struct dmn_upstream_config *u = &c->upstream;
+        const struct dmn_config_place *p = dmn_config_place(c, "station", "", "job_service");
+
+        if (!u->url)
+                return 0;
+        if (p)
+                bth_error_at(error, p->file, p->line, BTH_ERROR_NO_OFFSET);
+        if (!bth_starts_with(u->url, "https://") &&
+            !(u->allow_plain && bth_starts_with(u->url, "http://")))
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                     "job_service = %s is not https: job_service_plain = yes "
+                                     "allows plain http",
+                                     u->url);
+        if (!c->name)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                     "a station with a job_service needs a name, which tells it "
+                                     "from the others");
+        if (!u->token && !u->client_cert)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                     "job_service needs job_service_token, or job_service_cert "
+                                     "and job_service_key");
+        return 0;
+}
+
 static int set_defaults(struct dmn_config *c)
 {
         c->memory_bytes = MEMORY_BYTES;
@@ -504,6 +539,7 @@ static int set_defaults(struct dmn_config *c)
         c->api.rate = RATE;
         c->api.burst = BURST;
         c->stall_sec = STALL_SEC;
+        c->upstream.poll_sec = POLL_SEC;
         c->dock_again_sec = DOCK_AGAIN_SEC;
         c->default_disposition = BTH_DISPOSITION_RENAME;
         c->accept_unshipped = true;
@@ -534,6 +570,8 @@ static int check(struct dmn_config *c, struct bth_error *error)
 
         if (r == 0)
                 r = check_api(c, error);
+        if (r == 0)
+                r = check_upstream(c, error);
         if (r == 0)
                 r = check_locations(c, error);
         if (r == 0 && asprintf(&c->usual_worker_socket, "%s/worker.sock", c->run_directory) < 0) {

@@ -45,6 +45,15 @@ struct dmn_api_config {
         uint64_t line;
 };
 
+/* The job service above. */
+struct dmn_upstream_config {
+        char *url;   /* NULL: none, the station is its own */
+        char *token; /* file of mode 0600, or a systemd credential; NULL: none */
+        char *ca_file, *client_cert, *client_key, *proxy;
+        bool allow_plain;
+        uint64_t poll_sec;
+};
+
 /* Specification 7.9; NULL: empty. */
 struct dmn_location_config {
         char *name;  /* of the section: "westus" */
@@ -83,6 +92,7 @@ struct dmn_config {
         struct dmn_account_config *accounts;
         size_t n_accounts;
         struct dmn_api_config api;
+        struct dmn_upstream_config upstream;
         struct dmn_location_config *locations;
         size_t n_locations;
         struct dmn_config_place *places;

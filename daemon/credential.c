@@ -55,16 +55,18 @@ static int check_file(int fd, bool of_systemd, struct bth_error *error)
         if (of_systemd)
                 return 0;
         if (st.st_uid != 0 && st.st_uid != geteuid()) {
+                (void)bth_error_set(error, -EPERM, BTH_REASON_CREDENTIALS,
+                                    "the credential belongs to another user (uid %u)",
+                                    (unsigned)st.st_uid);
                 bth_error_advise(error, "chown it to root or to the station's user");
-                return bth_error_set(error, -EPERM, BTH_REASON_CREDENTIALS,
-                                     "the credential belongs to another user (uid %u)",
-                                     (unsigned)st.st_uid);
+                return -EPERM;
         }
         if (st.st_mode & 077) {
+                (void)bth_error_set(error, -EPERM, BTH_REASON_CREDENTIALS,
+                                    "the credential is open to others (mode %04o)",
+                                    (unsigned)st.st_mode & 07777);
                 bth_error_advise(error, "chmod 600 it");
-                return bth_error_set(error, -EPERM, BTH_REASON_CREDENTIALS,
-                                     "the credential is open to others (mode %04o)",
-                                     (unsigned)st.st_mode & 07777);
+                return -EPERM;
         }
         return 0;
 }

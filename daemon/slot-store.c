@@ -249,6 +249,8 @@ static void then_docked(struct op *op)
                 return;
         }
         slot->match = op->match;
+        if (slot->match.kind == JOB_MATCH_NONE && slot->station->upstream)
+                dmn_upstream_fetch(slot->station->upstream); /* it may know the drive */
         slot->docking_id = op->docking;
         slot->job = op->job;
         slot->drive = op->drive;

@@ -7,6 +7,7 @@
 #include "daemon/slot.h"
 #include "daemon/spool.h"
 #include "daemon/station.h"
+#include "daemon/upstream.h"
 #include "hal/udev.h"
 #include "hal/virtual.h"
 
@@ -37,6 +38,8 @@ struct dmn_station {
         struct dmn_lights *lights;
         struct dmn_credential_watch *credentials;
         struct dmn_spool *spool;
+        struct dmn_upstream *upstream; /* NULL: none */
+        struct dmn_listener upstream_listener;
         struct dmn_slot *slots;
         struct dmn_import_call *imports; /* that are under way: verbs-import.c */
 
@@ -66,8 +69,9 @@ void dmn_station_changed(struct dmn_station *s);
 void dmn_station_exchange(struct dmn_station *s);
 /* Watches the credentials of the configuration in force, and gives them to who runs. */
 void dmn_station_credentials(struct dmn_station *s);
-/* The same for its spool. */
+/* The same for its spool, and for the job service above. */
 void dmn_station_spool(struct dmn_station *s);
+void dmn_station_upstream(struct dmn_station *s);
 /* A new cap on the bandwidth over all drives; 0: none. */
 void dmn_station_limit(struct dmn_station *s, uint64_t bytes_per_sec);
 

@@ -418,6 +418,7 @@ static void use_config(struct dmn_station *s, struct dmn_config *c)
         (void)dmn_config_free(before);
         dmn_station_credentials(s);
         dmn_station_spool(s);
+        dmn_station_upstream(s);
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
                 slot->again_usec = 0; /* what was wrong may have been put right */
                 slot->trouble = BTH_ERROR_INIT;
@@ -599,6 +600,7 @@ struct dmn_station *dmn_station_free(struct dmn_station *s)
         unwatch(s);
         s->credentials = dmn_credential_watch_free(s->credentials);
         s->spool = dmn_spool_free(s->spool);
+        s->upstream = dmn_upstream_free(s->upstream);
         s->store_io = sd_event_source_disable_unref(s->store_io);
         s->clock = sd_event_source_disable_unref(s->clock);
         s->again = sd_event_source_disable_unref(s->again);

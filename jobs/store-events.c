@@ -320,6 +320,24 @@ int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why,
         return r < 0 ? r : sql_end(s, park(s, seq, why, error), error);
 }
 
+int job_store_outbox_settle(struct job_store *s, const struct job_outbox_mark *marks, size_t n,
+                            struct bth_error *error)
+{
+        int r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                r = marks[i].parked ? park(s, marks[i].seq, marks[i].parked, error)
+                                    : take_out(s, marks[i].seq, error);
+                if (r == -ENOENT) { /* progress that a later one replaced */
+                        bth_error_clear(error);
+                        r = 0;
+                }
+        }
+        return sql_end(s, r, error);
+}
+
 int job_store_outbox_state(struct job_store *s, struct job_outbox_state *ret_state,
                            struct bth_error *error)
 {

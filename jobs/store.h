@@ -324,6 +324,15 @@ int job_store_outbox_failed(struct job_store *s, uint64_t seq, uint64_t again_us
 /* Upstream does not want it: kept and shown, never sent by itself. Returns 0, -ENOENT. */
 int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why,
                           struct bth_error *error) _must_check_;
+/* What became of events that were sent, all in one transaction: upstream has them, or does not want
+ * them (`parked` says why). Those that do not wait any more are passed over. Returns 0. */
+struct job_outbox_mark {
+        uint64_t seq;
+        const char *parked; /* NULL: upstream has it */
+};
+int job_store_outbox_settle(struct job_store *s, const struct job_outbox_mark *marks, size_t n,
+                            struct bth_error *error) _must_check_;
+
 struct job_outbox_state {
         uint64_t waiting, parked, attempts; /* attempts: of those that wait */
         uint64_t oldest_usec;               /* 0: nothing waits */

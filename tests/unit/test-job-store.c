@@ -566,12 +566,15 @@ static void test_progress_is_coalesced(void **state)
 static void test_outbox(void **state)
 {
         struct place *p = *state;
+        struct job_outbox_mark marks[] = { { 0, NULL }, { 99998, NULL }, { 99999, "400" } };
         struct job_outbox_state s;
         struct heard h = { 0 };
         uint64_t id, seq;
 
         open_store(p);
+        assert_int_equal(job_store_last_event(p->store), 0);
         (void)add_job(p, "before", 1); /* nobody wanted to know */
+        assert_true(job_store_last_event(p->store) > 0);
         OK(job_store_outbox_use(p->store, true, &p->error));
         id = add_job(p, "attic", 2);
         assert_int_equal(act(p, id, JOB_INPUT_DOCKED, 0), 0);
@@ -604,6 +607,14 @@ static void test_outbox(void **state)
         /* What upstream has not got is not pruned. */
         assert_true(job_store_prune(p->store, T0 + 100, &p->error) > 0);
         assert_int_equal(events(p, (struct job_event_filter){ 0 }).n, 6);
+        /* Several at once, also such that are there no more. */
+        h = (struct heard){ 0 };
+        OK(job_store_outbox(p->store, T0, 10, hear, &h, &p->error));
+        marks[0].seq = h.last;
+        OK(job_store_outbox_settle(p->store, marks, ARRAY_SIZE(marks), &p->error));
+        OK(job_store_outbox_state(p->store, &s, &p->error));
+        assert_int_equal(s.waiting, 4);
+        assert_int_equal(s.parked, 1);
         OK(job_store_outbox_use(p->store, false, &p->error));
         OK(job_store_outbox_state(p->store, &s, &p->error));
         assert_int_equal(s.waiting + s.parked, 0);
