@@ -30,6 +30,7 @@ FILES = [
     "lib/tmpfiles.d/berth.conf",
     "lib/tmpfiles.d/berth-lights.conf",
     "lib/udev/rules.d/60-berth.rules",
+    "share/doc/berth/berth-alerts.yml",
     "share/doc/berth/examples/credentials.conf",
     "etc/berth/berthd.conf",
 ]

@@ -8,7 +8,6 @@ that exists only for it, into a folder that is the daemon's; a second one, anoth
 """
 import os
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
@@ -17,9 +16,8 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import tree  # noqa: E402
 from azurite import Azurite, Missing as NoEmulator  # noqa: E402
-from container import Container, Missing  # noqa: E402
+from container import ContainedStation, Container, Missing  # noqa: E402
 from prepared import Prepared  # noqa: E402
-from berthd import Station  # noqa: E402
 from worker import ACTIVITY, RemoteWorker, SANDBOX  # noqa: E402
 
 SERIAL = "UNITS0001"
@@ -34,35 +32,6 @@ def units_of(prefix: str, root: pathlib.Path) -> None:
     for folder in ("systemd/system", "sysusers.d", "tmpfiles.d", "udev/rules.d"):
         for file in (root / prefix.lstrip("/") / "lib" / folder).iterdir():
             (root / "usr/lib" / folder / file.name).symlink_to(f"{prefix}/lib/{folder}/{file.name}")
-
-
-class ContainedStation(Station):
-    """The daemon of a container, as tests/lib/berthd.py sees its own: started and stopped by systemd."""
-
-    def __init__(self, container: Container, server: Azurite):  # pylint: disable=super-init-not-called
-        self.container, self.server, self.docked, self.names = container, server, {}, ["1"]
-        self.process = container.process
-        self.folder = container.path("/srv/bays")
-
-    @property
-    def socket(self) -> pathlib.Path:
-        return self.container.path("/run/berth/berthd.sock")
-
-    def answers(self) -> bool:
-        try:
-            return "version" in self.get("/v1/station")
-        except OSError:
-            return False
-
-    def dock(self, image: pathlib.Path, bay: str) -> None:
-        """Complete at once, and readable by the daemon."""
-        arriving = self.folder / image.name
-        shutil.copyfile(image, arriving)
-        arriving.chmod(0o644)
-        self.docked[bay] = arriving.rename(self.folder / bay / image.name)
-
-    def log(self) -> str:
-        return self.container.journal("--lines=100")
 
 
 class Units(unittest.TestCase):

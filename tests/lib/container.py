@@ -16,6 +16,9 @@ import shutil
 import subprocess
 import time
 
+from azurite import Azurite
+from berthd import Station
+
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 BOOT_LIMIT_SEC = 60
 STOP_LIMIT_SEC = 60
@@ -134,3 +137,32 @@ class Container:
                 raise AssertionError(f"waited in vain for {what}\n" + self.journal("--lines=60"))
             time.sleep(0.05)
         return value
+
+
+class ContainedStation(Station):
+    """The daemon of a container, as tests/lib/berthd.py sees its own: started and stopped by systemd."""
+
+    def __init__(self, container: Container, server: Azurite):  # pylint: disable=super-init-not-called
+        self.container, self.server, self.docked, self.names = container, server, {}, ["1"]
+        self.process = container.process
+        self.folder = container.path("/srv/bays")
+
+    @property
+    def socket(self) -> pathlib.Path:
+        return self.container.path("/run/berth/berthd.sock")
+
+    def answers(self) -> bool:
+        try:
+            return "version" in self.get("/v1/station")
+        except OSError:
+            return False
+
+    def dock(self, image: pathlib.Path, bay: str) -> None:
+        """Complete at once, and readable by the daemon."""
+        arriving = self.folder / image.name
+        shutil.copyfile(image, arriving)
+        arriving.chmod(0o644)
+        self.docked[bay] = arriving.rename(self.folder / bay / image.name)
+
+    def log(self) -> str:
+        return self.container.journal("--lines=100")
