@@ -56,7 +56,7 @@ static enum ctl_exit show_config(struct ctl_context *c, json_t *config)
         }
         if (code != CTL_EXIT_OK || accounts.n_cells == 0)
                 return code;
-        ctl_say(c, " ");
+        ctl_say(c, "%s", "");
         return ctl_print(c, &accounts);
 }
 

@@ -37,6 +37,9 @@ static void add_event(struct ctl_table *t, const json_t *e)
         ctl_table_add(t, known == _JOB_CHANGE_INVALID ? kind : job_change_kind_sentence(known));
         if (known == JOB_CHANGE_DRIVE_PROGRESS && json_is_number(percent))
                 ctl_table_add_format(t, "%.0f%%", json_number_value(percent));
+        else if (known == JOB_CHANGE_DRIVE_STATE)
+                ctl_table_add_format(t, "%s %s", ctl_text_of(data, "state"),
+                                     ctl_text_of(data, "copyStatus"));
         else
                 ctl_table_add(t, first_of(data, telling));
         ctl_table_add(t, ctl_text_of(e, "who"));
@@ -271,7 +274,8 @@ static enum ctl_exit show_logs(struct ctl_context *c, const json_t *answer)
                 add_run(&runs, run);
                 log_facts(&logs, run);
         }
-        log_facts(&logs, answer);
+        if (logs.n_cells == 0)
+                log_facts(&logs, answer);
         if (runs.n_cells == 0 && logs.n_cells == 0) {
                 ctl_say(c, "No worker was busy with the drive yet.");
                 return CTL_EXIT_OK;
@@ -279,7 +283,7 @@ static enum ctl_exit show_logs(struct ctl_context *c, const json_t *answer)
         code = ctl_print(c, &runs);
         if (code != CTL_EXIT_OK || logs.n_cells == 0)
                 return code;
-        ctl_say(c, " ");
+        ctl_say(c, "%s", "");
         return ctl_print(c, &logs);
 }
 

@@ -127,7 +127,7 @@ static enum ctl_exit run_show(struct ctl_context *c, int argc, char **argv)
         code = ctl_print(c, &facts);
         if (code != CTL_EXIT_OK)
                 return code;
-        ctl_say(c, " ");
+        ctl_say(c, "%s", "");
         return ctl_print(c, &drives);
 }
 

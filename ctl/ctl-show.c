@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/ctl.h"
+#include "jobs/match.h"
 
 enum ctl_exit ctl_print(struct ctl_context *c, const struct ctl_table *t)
 {
@@ -47,10 +48,11 @@ const char *ctl_activity_of(const json_t *object)
 
 bool ctl_percent_of(const json_t *object, unsigned *percent)
 {
-        const json_t *p = json_object_get(object, "percent");
+        const json_t *p = json_object_get(json_object_get(object, "progress"), "percent");
 
+        /* What the worker says is newer than what is recorded. */
         if (!json_is_number(p))
-                p = json_object_get(json_object_get(object, "progress"), "percent");
+                p = json_object_get(object, "percent");
         if (!json_is_number(p) || !(json_number_value(p) >= 0))
                 return false;
         *percent = (unsigned)MIN(json_number_value(p), 100.0);
@@ -344,33 +346,74 @@ void ctl_drive_row(struct ctl_table *t, const json_t *drive)
 
 /* ---- show ---- */
 
-/* A bay of that name, else a drive: bays are named by the operator, who knows them. */
+/* The bay in which a drive is that is in no job, or NULL: in `bays`. */
+static const json_t *bay_of_drive(const json_t *bays, const char *serial)
+{
+        const json_t *bay;
+        size_t i;
+
+        json_array_foreach(
+                bays, i,
+                bay) if (job_serial_equal(ctl_text_of(json_object_get(bay, "drive"), "serial"),
+                                          serial)) return bay;
+        return NULL;
+}
+
+/* Returns a new reference, or NULL where no bay has it. */
+static json_t *find_extra(struct ctl_client *k, const char *serial)
+{
+        json_t *answer;
+
+        if (ctl_client_send(k, &(struct ctl_ask){ CTL_REQUEST_BAYS_LIST }, &answer, NULL) < 0)
+                return NULL;
+        return json_incref((json_t *)bay_of_drive(json_object_get(answer, "bays"), serial));
+}
+
+static enum ctl_exit print_one(struct ctl_client *k, json_t *answer, bool is_bay)
+{
+        _cleanup_table_ struct ctl_table t = CTL_TABLE(ctl_fact_columns);
+
+        if (k->context->json) {
+                json_decref(k->context->report);
+                k->context->report = json_incref(answer);
+                return CTL_EXIT_OK;
+        }
+        if (is_bay)
+                ctl_bay_facts(&t, answer);
+        else
+                ctl_drive_facts(&t, answer);
+        return ctl_print(k->context, &t);
+}
+
+/* A bay of that name, which the operator gave it; else a drive of a job; else the bay in which a
+ * drive is that no job names. */
 static enum ctl_exit show(struct ctl_client *k, const char *name, const char *job)
 {
         const struct ctl_pair query[] = { { "job", job }, { NULL } };
-        _cleanup_table_ struct ctl_table t = CTL_TABLE(ctl_fact_columns);
         struct bth_error error = BTH_ERROR_INIT;
-        enum ctl_exit code;
-        json_t *answer;
+        _cleanup_json_ json_t *extra = NULL;
+        json_t *answer = NULL;
         int r = -ENOENT;
 
         if (!job)
                 r = ctl_client_send(k, &(struct ctl_ask){ CTL_REQUEST_BAY_SHOW, .target = name },
-                                    NULL, &error);
-        if (r < 0 && r != -ENOENT)
-                return ctl_client_fail(k, &error);
-        code = ctl_client_ask(
-                k,
-                &(struct ctl_ask){ r < 0 ? CTL_REQUEST_DRIVE_SHOW : CTL_REQUEST_BAY_SHOW,
-                                   .target = name, .query = r < 0 ? query : NULL },
-                &answer);
-        if (code != CTL_EXIT_OK || k->context->json)
-                return code;
-        if (r < 0)
-                ctl_drive_facts(&t, answer);
-        else
-                ctl_bay_facts(&t, answer);
-        return ctl_print(k->context, &t);
+                                    &answer, &error);
+        if (r != -ENOENT)
+                return r < 0 ? ctl_client_fail(k, &error) : print_one(k, answer, true);
+        bth_error_clear(&error);
+        r = ctl_client_send(
+                k, &(struct ctl_ask){ CTL_REQUEST_DRIVE_SHOW, .target = name, .query = query },
+                &answer, &error);
+        if (r >= 0)
+                return print_one(k, answer, false);
+        if (r == -ENOENT && !job) {
+                json_t *refused = json_incref(k->answer);
+
+                extra = find_extra(k, name);
+                json_decref(k->answer);
+                k->answer = refused; /* that is what is told when there is no such drive */
+        }
+        return extra ? print_one(k, extra, true) : ctl_client_fail(k, &error);
 }
 
 static enum ctl_exit run_show(struct ctl_context *c, int argc, char **argv)
@@ -390,7 +433,7 @@ static enum ctl_exit run_show(struct ctl_context *c, int argc, char **argv)
 const struct ctl_verb ctl_show = {
         .name = "show",
         .arguments = "BAY|DRIVE",
-        .summary = "Shows everything about a bay, or a drive of a job.",
+        .summary = "Shows everything about a bay, or about a drive.",
         .details =
                 "A name that a bay and a drive have is that of the bay; with --job it is a drive.",
         .run = run_show,

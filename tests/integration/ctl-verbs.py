@@ -10,7 +10,7 @@ import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from station import Station, bay, drive, error, job  # noqa: E402
+from station import Station, bay, drive, empty, error, job  # noqa: E402
 
 BERTHCTL = os.path.join(os.environ["BERTH_BUILD"], "ctl", "berthctl")
 KEY = "122221-244442-366663-488884-611105-013574-660000-720885"
@@ -84,6 +84,13 @@ class Verbs(unittest.TestCase):
         self.station.drives = [drive("A1")]
         self.assertIn("InProgress", self.run_ctl("show", "A1", "--job", "photos").stdout)
         self.assertEqual(self.asked()[1:3], ("/v1/drives/A1", {"job": "photos"}))
+
+    def test_show_drive_that_is_in_no_job(self):
+        self.station.bays = [empty("A1"), bay("A2", "STRAY 1", job=None, match={"kind": "none", "sentence": "set it aside"})]
+        shown = self.run_ctl("show", "stray1").stdout
+        self.assertIn("set it aside", shown)
+        self.assertEqual(json.loads(self.run_ctl("show", "STRAY1", "--json").stdout), self.station.bays[1])
+        self.run_ctl("show", "STRAY1", "--job", "photos", code=1)
 
     def test_show_nothing(self):
         done = self.run_ctl("show", "A9", code=1)
