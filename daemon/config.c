@@ -707,12 +707,21 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
         return NULL;
 }
 
+/* A name of an account is one all over the world: that it is the last part of the id is enough. */
+static bool names_account(const struct dmn_account_config *a, const char *resource)
+{
+        const char *last = resource[0] == '/' ? strrchr(resource, '/') + 1 : resource;
+
+        if (a->resource_id && bth_ascii_casecmp(a->resource_id, resource) == 0)
+                return true;
+        return bth_ascii_casecmp(a->name, a->resource_id ? resource : last) == 0;
+}
+
 const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                                                     const char *resource)
 {
         for (size_t i = 0; i < c->n_accounts; i++)
-                if (bth_streq(c->accounts[i].resource_id, resource) ||
-                    strcmp(c->accounts[i].name, resource) == 0)
+                if (names_account(&c->accounts[i], resource))
                         return &c->accounts[i];
         return NULL;
 }

@@ -123,6 +123,7 @@ const struct dmn_config_place *dmn_config_place(const struct dmn_config *c, cons
 /* All keys that there are, by number; NULL after the last. `*ret_section` is its section. */
 const char *dmn_config_key(size_t i, const char **ret_section);
 
-/* The account by resource id or name, or NULL. */
+/* The account by resource id or name, or by the name at the end of a resource id where none is
+ * configured; ASCII case does not count. NULL: none. */
 const struct dmn_account_config *dmn_config_account(const struct dmn_config *c,
                                                     const char *resource);

@@ -133,21 +133,6 @@ json_t *dmn_rest_job(const struct job_record *r, const struct dmn_rest_more *mor
 /* -- what the configuration adds
  * --------------------------------------------------------------------- */
 
-const struct dmn_account_config *dmn_rest_account(const struct dmn_config *c, const char *id)
-{
-        const char *last = id ? strrchr(id, '/') : NULL;
-
-        for (size_t i = 0; id && i < c->n_accounts; i++)
-                if (c->accounts[i].resource_id &&
-                    bth_ascii_casecmp(c->accounts[i].resource_id, id) == 0)
-                        return &c->accounts[i];
-        for (size_t i = 0; id && i < c->n_accounts; i++)
-                if (!c->accounts[i].resource_id &&
-                    bth_ascii_casecmp(c->accounts[i].name, last ? last + 1 : id) == 0)
-                        return &c->accounts[i];
-        return NULL;
-}
-
 /* 7.9: a location that has others as its alternates, and not itself, is closed. */
 static const struct dmn_location_config *open_location(const struct dmn_config *c,
                                                        const struct dmn_location_config *l)
@@ -206,8 +191,8 @@ void dmn_rest_job_finish(json_t *job, const struct dmn_config *c)
         json_t *properties = json_object_get(job, "properties"), *drive, *address;
         const char *location = json_string_value(json_object_get(job, "location"));
         const struct dmn_location_config *l = location ? dmn_config_location(c, location) : NULL;
-        const struct dmn_account_config *a = dmn_rest_account(
-                c, json_string_value(json_object_get(properties, "storageAccountId")));
+        const char *account = json_string_value(json_object_get(properties, "storageAccountId"));
+        const struct dmn_account_config *a = account ? dmn_config_account(c, account) : NULL;
         size_t i;
 
         if (l) {

@@ -60,10 +60,6 @@ json_t *dmn_rest_job(const struct job_record *r, const struct dmn_rest_more *mor
  * what there is no memory for is left out. */
 void dmn_rest_job_finish(json_t *job, const struct dmn_config *c);
 
-/* The account of a resource id, by all of it or by its last part; NULL when it is not configured.
- */
-const struct dmn_account_config *dmn_rest_account(const struct dmn_config *c, const char *id);
-
 /* NULL when there is no memory. */
 json_t *dmn_rest_location(const struct dmn_config *c, const struct dmn_location_config *l);
 json_t *dmn_rest_operations(void);

@@ -213,7 +213,7 @@ static void submit(struct dmn_rest_act *a)
  * A hub that knows no account leaves that to its stations. */
 static int check_places(struct dmn_rest_act *a, const struct dmn_config *c)
 {
-        if (c->n_accounts > 0 && !dmn_rest_account(c, a->body.account))
+        if (c->n_accounts > 0 && !dmn_config_account(c, a->body.account))
                 return dmn_rest_fault(
                         &a->fault, 400, "StorageAccountNotFound", "properties.storageAccountId",
                         "The storage account '%s' is not served here.", a->body.account);

@@ -14,6 +14,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
@@ -89,7 +90,9 @@ class Service:
         self.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print(self.log()[-8000:], file=sys.stderr)
         self.stop()
 
     def start(self) -> None:

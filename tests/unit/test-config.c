@@ -66,7 +66,10 @@ static void test_good(void **state)
                             "pci-0000:00:1f.2-ata-1");
         assert_ptr_equal(dmn_config_account(c, "photos"),
                          dmn_config_account(c, "/subscriptions/x/photos"));
+        assert_non_null(dmn_config_account(c, "/Subscriptions/x/PHOTOS"));
+        assert_null(dmn_config_account(c, "/subscriptions/y/photos")); /* it has an id of its own */
         assert_null(dmn_config_account(c, "other"));
+        assert_null(dmn_config_account(c, "/"));
         assert_string_equal(c->api.listen, "[::]:8443");
         assert_int_equal(c->api.rate, 7);
         assert_int_equal(c->n_locations, 2);
