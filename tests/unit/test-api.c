@@ -303,14 +303,83 @@ static void test_manual(void **state)
         }
 }
 
+/* --- the description --- */
+
+static const json_t *described(const json_t *paths, const struct dmn_verb_info *info)
+{
+        char method[16] = "";
+
+        for (size_t i = 0; info->method[i] && i < sizeof method - 1; i++)
+                method[i] = (char)(info->method[i] + ('a' - 'A'));
+        return json_object_get(json_object_get(paths, info->path), method);
+}
+
+/* The {…} of the path is a parameter of it. */
+static bool has_path_parameter(const json_t *operation, const char *path)
+{
+        const char *brace = strchr(path, '{');
+        const json_t *list = json_object_get(operation, "parameters"), *one;
+        size_t i;
+
+        json_array_foreach((json_t *)list, i, one)
+        {
+                const char *name = json_string_value(json_object_get(one, "name"));
+                const char *in = json_string_value(json_object_get(one, "in"));
+
+                if (brace && bth_streq(in, "path") && strncmp(brace + 1, name, strlen(name)) == 0 &&
+                    brace[strlen(name) + 1] == '}')
+                        return true;
+        }
+        return !brace;
+}
+
+/* docs/openapi.json has every verb but a hub's, with its right, and no other. */
+static void test_description(void **state)
+{
+        const char *source = getenv("BERTH_SOURCE");
+        struct bth_error e = BTH_ERROR_INIT;
+        _cleanup_free_ char *text = NULL;
+        _cleanup_json_ json_t *j = NULL;
+        json_t *paths, *methods;
+        size_t n, n_verbs = 0, n_described = 0;
+        const char *path;
+        char file[4096];
+
+        if (!source)
+                skip();
+        (void)snprintf(file, sizeof file, "%s/docs/openapi.json", source);
+        assert_int_equal(bth_read_file(file, 1 << 20, &text, &n), 0);
+        if (bth_json_parse(text, n, &j, &e) < 0)
+                fail_msg("%s", e.sentence);
+        paths = json_object_get(j, "paths");
+        for (int v = 0; v < _DMN_VERB_MAX; v++) {
+                const struct dmn_verb_info *info = dmn_verb_info(v);
+                const json_t *operation = described(paths, info);
+
+                if (bth_starts_with(info->name, "HUB_"))
+                        continue;
+                n_verbs++;
+                if (!operation ||
+                    !bth_streq(json_string_value(json_object_get(operation, "operationId")),
+                               info->name) ||
+                    !bth_streq(json_string_value(json_object_get(operation, "x-right")),
+                               dmn_right_to_string(info->right)) ||
+                    !has_path_parameter(operation, info->path))
+                        fail_msg("%s is not described as it is", info->name);
+        }
+        json_object_foreach(paths, path, methods) n_described += json_object_size(methods);
+        assert_int_equal(n_described, n_verbs);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_routes),   cmocka_unit_test(test_query),
-                cmocka_unit_test(test_limits),   cmocka_unit_test(test_status),
-                cmocka_unit_test(test_answers),  cmocka_unit_test(test_listen),
-                cmocka_unit_test(test_rights),   cmocka_unit_test(test_peers),
-                cmocka_unit_test(test_no_group), cmocka_unit_test(test_manual),
+                cmocka_unit_test(test_routes),      cmocka_unit_test(test_query),
+                cmocka_unit_test(test_limits),      cmocka_unit_test(test_status),
+                cmocka_unit_test(test_answers),     cmocka_unit_test(test_listen),
+                cmocka_unit_test(test_rights),      cmocka_unit_test(test_peers),
+                cmocka_unit_test(test_no_group),    cmocka_unit_test(test_manual),
+                cmocka_unit_test(test_description),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
