@@ -94,10 +94,10 @@ unsigned dmn_api_status(int code)
                 int code;
                 unsigned status;
         } table[] = {
-                { -EINVAL, 400 }, { -EBADMSG, 400 },    { -E2BIG, 400 },  { -EACCES, 403 },
-                { -ENOENT, 404 }, { -EOPNOTSUPP, 405 }, { -EPERM, 409 },  { -EEXIST, 409 },
-                { -EBUSY, 409 },  { -EFBIG, 413 },      { -EDQUOT, 429 }, { -EAGAIN, 429 },
-                { -ENOMEM, 500 }, { -ECANCELED, 503 },  { -ENOSPC, 507 },
+                { -EINVAL, 400 }, { -EBADMSG, 400 }, { -E2BIG, 400 },      { -EACCES, 403 },
+                { -ENOENT, 404 }, { -ENODEV, 404 },  { -EOPNOTSUPP, 405 }, { -EPERM, 409 },
+                { -EEXIST, 409 }, { -EBUSY, 409 },   { -EALREADY, 409 },   { -EFBIG, 413 },
+                { -EDQUOT, 429 }, { -EAGAIN, 429 },  { -ECANCELED, 503 },  { -ENOSPC, 507 },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)

@@ -397,8 +397,13 @@ void dmn_slot_step(struct dmn_slot *slot)
                 step_gone(slot);
                 return;
         }
-        if (!slot->ready || (slot->ejected && !slot->eject.set))
+        if (!slot->ready)
                 return;
+        if (slot->ejected && !slot->eject.set) {
+                refuse_wish(&slot->match_by_hand, -EPERM,
+                            "the drive is safe to remove; dock it again");
+                return;
+        }
         if (!slot->ejected && step_dock(slot))
                 return;
         if (step_wishes(slot) || slot->job == 0)

@@ -35,6 +35,7 @@ JOURNAL = ("<Drive><DriveId>{}</DriveId><BitLockerKey>447062-369370-282953-48448
 ODD = ["", " ", "A1", "A2", "ONE1", "one 1", "TWO2", "one", "two", "none", "a/b", "%", "..", "ä€😀", "x" * 300, "-1", "0",
        "18446744073709551616", "null", "'; DROP TABLE jobs; --", "\u202e", "\x01"]
 ODD_VALUES = [None, True, False, 0, -1, 1.5, 2**63 - 1, 2**64, "", [], {}, [[]], {"a": {"b": []}}, "x" * 5000]
+KNOWN = {"bay": ["A1", "A2"], "drive": ["ONE1", "two2", "THREE3", "NEW1", "NEW2"], "job": ["one", "two", "three", "a"]}
 PARCEL = {"carrier": "Blue Fox", "tracking": "1Z", "return_address": {"recipientName": "Anna"}}
 
 
@@ -109,6 +110,7 @@ def use_all(client):
     client.station.wait(lambda: "copy_status" in ask("DRIVE_SHOW", drive="ONE1"), what="a worker")
     client.station.wait(lambda: ask("DRIVE_LOGS", drive="ONE1")["runs"], what="the end of a run")
     ask("BAY_EJECT", bay="A1")
+    ask("BAY_MATCH", {"drive": "TWO2"}, 409, bay="A1")  # it is safe to remove, and nothing more begins
     ask("DRIVE_EJECT", {}, 404, drive="TWO2")
     ask("JOB_SHIP", PARCEL, job="two"), ask("JOB_RECEIVE", job="two")
     ask("DRIVE_PAUSE", {"job": "two"}, drive="two2"), ask("DRIVE_RESUME", {}, drive="TWO2")
@@ -178,8 +180,8 @@ def random_request(dice, client):
     query = []
     for p in op.get("parameters", []):
         if p["in"] == "path":
-            path = path.replace("{" + p["name"] + "}",
-                                urllib.parse.quote(dice.choice([o for o in ODD if o]), safe=""))
+            chosen = dice.choice(KNOWN[p["name"]] if dice.random() < 0.7 else [o for o in ODD if o])
+            path = path.replace("{" + p["name"] + "}", urllib.parse.quote(chosen, safe=""))
         elif dice.random() < 0.4:
             value = value_of(dice, p["schema"]) if dice.random() < 0.7 else dice.choice(ODD)
             query.append((p["name"], value))
@@ -220,6 +222,7 @@ def main():
         with Station(pathlib.Path(folder), server, bays=2) as station:
             client = Client(station)
             use_all(client)
+            station.dock(station.folder / "one.img", "A2")  # one that no job names
             scan(client, options.seed, options.requests)
             assert station.stop() == 0
 
