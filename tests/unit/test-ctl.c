@@ -13,16 +13,30 @@
 
 /* ---- requests ---- */
 
+static bool is_request(const struct dmn_verb_info *verb)
+{
+        for (int i = 0; i < (int)_CTL_REQUEST_MAX; i++)
+                if (bth_streq(ctl_request_method((enum ctl_request)i), verb->method) &&
+                    bth_streq(ctl_request_path((enum ctl_request)i), verb->path))
+                        return true;
+        return false;
+}
+
+/* A request for every verb of a station, and none for others. A hub is asked by stations. */
 static void test_requests_are_the_verbs(void **state)
 {
+        size_t n = 0;
+
         (void)state;
-        assert_int_equal(_CTL_REQUEST_MAX, _DMN_VERB_MAX);
-        for (int i = 0; i < (int)_CTL_REQUEST_MAX; i++) {
+        for (int i = 0; i < (int)_DMN_VERB_MAX; i++) {
                 const struct dmn_verb_info *verb = dmn_verb_info((enum dmn_verb)i);
 
-                assert_string_equal(ctl_request_method((enum ctl_request)i), verb->method);
-                assert_string_equal(ctl_request_path((enum ctl_request)i), verb->path);
+                if (is_request(verb))
+                        n++;
+                else if (!bth_starts_with(verb->path, "/v1/hub/"))
+                        fail_msg("berthctl has no request for %s", verb->name);
         }
+        assert_int_equal(n, _CTL_REQUEST_MAX);
         assert_null(ctl_request_path(_CTL_REQUEST_MAX));
         assert_null(ctl_request_method(_CTL_REQUEST_INVALID));
 }
