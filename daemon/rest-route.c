@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "daemon/route.h"
 
-#define SEGMENTS_MAX 8u /* of a path; one more is too many */
+#define SEGMENTS_MAX 9u /* of a path; one more is too many */
 #define GROUP_MAX    90u
 #define PROVIDER     "Microsoft.ImportExport"
 #define PAGE_DEFAULT DMN_REST_TOP_MAX
@@ -309,7 +309,7 @@ static int take_job_path(const char *method, const struct path *p, size_t at,
         if (p->n == at)
                 return choose(method, r, fault, DMN_REST_JOBS_LIST, DMN_REST_JOBS_LIST);
         /* Without a group only lists are. */
-        if (at != 7 || p->n > SEGMENTS_MAX + 1)
+        if (at != 7 || p->n > SEGMENTS_MAX)
                 return not_there(fault);
         r->name = strdup(p->segments[at]);
         if (!r->name)
