@@ -166,8 +166,8 @@ def _make(package: str, folder: pathlib.Path) -> None:
         for rules in RULES:
             archive.file(f"/lib/udev/rules.d/{rules}.rules",
                          pathlib.Path(f"/lib/udev/rules.d/{rules}.rules").read_bytes())
-        for name in ["passwd", "group"]:
-            archive.file(f"/etc/{name}", b"root:x:0:0:root:/:/bin/sh\n" if name == "passwd" else b"root:x:0:\n")
+        archive.file("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
+        archive.file("/etc/group", b"root:x:0:\n")
         archive.write(ready / "base.cpio")
         shutil.copy(next(root.glob("boot/vmlinuz-*")), ready / "vmlinuz")
         ready.rename(folder)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The station in the guest: berthd with its worker, bays at the places where the machine has its plugs, and drives that
-berth-prep made here.
+berth-prep made here. As on a station, berthd is no root: it may do what udev's rules for bays let its group do.
 
     with Station(folder, server) as station:
         drive = Drive(folder, "QX7-1", {"a.bin": data})
@@ -19,9 +19,19 @@ import guest
 from azurite import ACCOUNT, KEY, Azurite
 from machine import BLOBS, Machine
 
-BUILD = pathlib.Path(os.environ["BERTH_BUILD"])
+BUILD, SOURCE = pathlib.Path(os.environ["BERTH_BUILD"]), pathlib.Path(os.environ["BERTH_SOURCE"])
 PROGRAMS = {"daemon/berthd": "/usr/bin/berthd", "uploader/berth-worker": "/usr/libexec/berth/berth-worker",
             "ctl/berthctl": "/usr/bin/berthctl"}
+# What systemd would do for the daemon: see berthd.service and berth-bays.service.
+USERS = b"root:x:0:0:root:/:/bin/sh\nberth:x:990:990:Berth station:/var/lib/berth:/bin/false\n"
+GROUPS = b"root:x:0:\nberth:x:990:\nberth-worker:x:991:berth\n"
+PREPARE = ("mkdir -p /run/udev/rules.d /var/lib/berth /run/berth; chown -R berth:berth /var/lib/berth /run/berth /etc/berth",
+           "berthd --udev-rules /run/udev/rules.d/59-berth-bays.rules",
+           "udevadm control --reload",
+           "udevadm trigger --action=change --subsystem-match=block --subsystem-match=enclosure",
+           "udevadm settle --timeout=30")
+AS_BERTH = ("/usr/bin/setpriv --reuid=berth --regid=berth --init-groups --inh-caps=-all,+sys_rawio --ambient-caps=-all,+sys_rawio "
+            "--bounding-set=-all,+sys_rawio --no-new-privs")
 PARTITION_BYTES = 1 << 20
 VOLUME_MIB = 64
 CONTAINER = "hotplug"
@@ -96,6 +106,14 @@ def programs(folder: pathlib.Path, files: "dict[str, bytes]") -> pathlib.Path:
     archive = guest.Archive()
     for built, path in PROGRAMS.items():
         archive.program(BUILD / built, path)
+    for tool in ["/usr/bin/setpriv", "/usr/bin/systemd-tmpfiles"]:
+        archive.program(tool, tool)
+    for tool in ["chgrp", "chmod"]:  # by these names in the rules
+        archive.link(f"/usr/bin/{tool}", "/bin/busybox")
+    archive.file("/etc/passwd", USERS)
+    archive.file("/etc/group", GROUPS)
+    archive.file("/lib/udev/rules.d/60-berth.rules", (SOURCE / "systemd/60-berth.rules").read_bytes())
+    archive.file("/usr/lib/tmpfiles.d/berth-lights.conf", (SOURCE / "systemd/berth-lights.conf").read_bytes())
     for path, data in files.items():
         archive.file(path, data, 0o600)
     return archive.write(folder / "programs.cpio")
@@ -137,7 +155,9 @@ class Station:
 
     def start(self) -> None:
         seen = len(self.machine.log())
-        self.machine.run("berthd </dev/null >/dev/ttyS2 2>&1 & echo $! >/run/berthd.pid")
+        for command in PREPARE:
+            self.machine.run(command)
+        self.machine.run(f"{AS_BERTH} berthd </dev/null >/dev/ttyS2 2>&1 & echo $! >/run/berthd.pid")
         self.machine.wait_log("watches the bays", seen)
 
     def stop(self) -> None:

@@ -47,6 +47,8 @@ def identified(station: Station, drive: Drive, bay: str, bus: str, source: str) 
     view = station.wait_bay(bay, "ready")["drive"]
     assert (view["serial"], view["bus"], view["serial_source"]) == (drive.serial, bus, source), view
     assert view["size"] == drive.image.stat().st_size, view
+    told = station.machine.run(f"udevadm info --query=property {view['node']}")
+    assert f"BERTH_BAY={bay}\n" in told and "ID_FS_TYPE" not in told, told  # udev keeps its hands off
     say(f"{drive.serial}: known in bay {bay}, docking {view['sequence']}")
 
 
