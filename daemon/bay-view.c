@@ -172,6 +172,7 @@ json_t *dmn_bay_view(const struct dmn_station *s, const struct hal_bay *bay)
         (void)json_object_set_new(j, "places", places);
         set_text(j, "state",
                  slot && slot->docking ? hal_docking_state_to_string(slot->docking->state)
+                 : slot                ? "ejected"
                                        : "empty");
         (void)json_object_set_new(j, "locate", json_boolean(dmn_lights_located(s->lights, bay)));
         (void)json_object_set_new(j, "lamps", json_boolean(dmn_lights_has(s->lights, bay)));

@@ -296,6 +296,8 @@ static void then_undocked(struct op *op)
         if (op->refused < 0 && op->ejected) {
                 answer_wish(&slot->eject, op->refused, NULL, &op->refusal);
                 slot->stale = true;
+                if (slot->gone) /* for the kernel it is, whatever the record says */
+                        slot->ejected = slot->in_place = false;
                 return;
         }
         slot->docking_id = 0;

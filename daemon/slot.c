@@ -138,7 +138,9 @@ void dmn_slot_docking(struct dmn_slot *slot, const struct hal_docking *d)
         if (d->state == HAL_DOCKING_GONE) {
                 slot->docking = NULL;
                 slot->gone = true;
-                dmn_slot_log(slot, LOG_NOTICE, BTH_ID(DRIVE_REMOVED), NULL, NULL, "it was removed");
+                if (!slot->ejected && !slot->eject.set)
+                        dmn_slot_log(slot, LOG_NOTICE, BTH_ID(DRIVE_REMOVED), NULL, NULL,
+                                     "it was removed");
                 return;
         }
         if (d->state == HAL_DOCKING_READY && !slot->ready) {
@@ -222,6 +224,7 @@ static void eject_done(void *userdata, int r)
         slot->aside = NULL;
         if (r == 0) {
                 slot->ejected = true; /* nothing is begun on it any more */
+                slot->in_place = !slot->is_virtual && e->result.deleted == 0;
         } else {
                 bth_log_error(LOG_ERR, &e->error);
                 slot->eject = (struct dmn_wish){ 0 };
@@ -276,13 +279,22 @@ void dmn_slot_step_at(struct dmn_slot *slot, uint64_t usec)
         (void)sd_event_source_set_enabled(slot->timer, SD_EVENT_ONESHOT);
 }
 
-/* The drive is gone: first its worker, then what it left, then the booking, then the slot. */
+bool dmn_slot_is_over(const struct dmn_slot *slot)
+{
+        return slot->in_place && slot->gone && slot->docking_id == 0 && !slot->busy &&
+               !slot->aside && !slot->eject.set && !dmn_slot_works(slot);
+}
+
+/* The drive is gone: first its worker, then what it left, then the booking, then the slot. One that
+ * was ejected is gone because of that. */
 static void step_gone(struct dmn_slot *slot)
 {
         if (slot->worker)
                 dmn_slot_stop(slot);
         else if (slot->docking_id > 0)
-                dmn_slot_undock(slot, false);
+                dmn_slot_undock(slot, slot->ejected);
+        else if (slot->in_place)
+                grant_wish(&slot->eject, "the drive is safe to remove");
         else {
                 struct dmn_station *s = slot->station;
 

@@ -41,7 +41,8 @@ struct dmn_slot {
         char bay[HAL_BAY_NAME_MAX];
         char node[HAL_NODE_MAX];
         bool is_virtual, ready;
-        bool gone, ejected;           /* ejected: safe to remove, nothing begins by itself */
+        bool gone, ejected; /* ejected: safe to remove, nothing begins by itself */
+        bool in_place;      /* ejected, and so gone for the kernel, but not from its bay */
         struct hal_identity identity; /* constant from `ready` on, but for `fault` */
         char diskseq[24];
         char warning[256];
@@ -90,6 +91,9 @@ struct dmn_slot {
 /* Makes the slot of a docking and links it in. Returns 0 or -ENOMEM. */
 int dmn_slot_new(struct dmn_station *s, const struct hal_docking *d, struct dmn_slot **ret_slot)
         _must_check_;
+/* Ejected, and nothing is left to be done: the slot stays for its bay to show, until another drive
+ * comes there. */
+bool dmn_slot_is_over(const struct dmn_slot *slot);
 /* The docking changed; on GONE for the last time. */
 void dmn_slot_docking(struct dmn_slot *slot, const struct hal_docking *d);
 /* Does the next thing. May free the slot. */

@@ -241,10 +241,20 @@ struct dmn_slot *dmn_station_slot_in(const struct dmn_station *s, const char *ba
         const struct hal_bay *b = hal_bays_find(&s->bays, bay);
         const struct hal_docking *d = b ? hal_hotplug_in_bay(s->hotplug, b) : NULL;
 
-        for (struct dmn_slot *slot = s->slots; slot && d; slot = slot->next)
-                if (slot->docking == d)
+        for (struct dmn_slot *slot = s->slots; slot; slot = slot->next)
+                if (d ? slot->docking == d : slot->in_place && strcmp(slot->bay, bay) == 0)
                         return slot;
         return NULL;
+}
+
+/* Drives that were ejected and stayed in their place: of this bay, or of all. */
+static void forget_ejected(struct dmn_station *s, const char *bay)
+{
+        for (struct dmn_slot *slot = s->slots, *next; slot; slot = next) {
+                next = slot->next;
+                if (dmn_slot_is_over(slot) && (!bay || strcmp(slot->bay, bay) == 0))
+                        dmn_slot_free(slot);
+        }
 }
 
 /* How many bytes a second a worker has use for. */
@@ -342,6 +352,8 @@ void dmn_station_changed(struct dmn_station *s)
         show_lights(s);
         if (s->bandwidth_bytes_per_sec > 0)
                 wake_shares(s);
+        if (s->next_config)
+                forget_ejected(s, NULL);
         if (s->next_config && !s->slots)
                 dmn_station_exchange(s);
         end_stop(s);
@@ -369,6 +381,8 @@ static void on_docking(const struct hal_docking *d, void *userdata)
         struct dmn_station *s = userdata;
         struct dmn_slot *slot = slot_of_docking(s, d);
 
+        if (!slot && d->bay)
+                forget_ejected(s, d->bay->name);
         if (!slot && !s->next_config && d->state != HAL_DOCKING_GONE &&
             d->state != HAL_DOCKING_OUTSIDE && dmn_slot_new(s, d, &slot) < 0)
                 bth_log(LOG_ERR, "no memory for the drive in bay %s", d->bay->name);

@@ -222,7 +222,7 @@ static void match_found(void *userdata, int r, const struct bth_error *error)
 
         if (r < 0) {
                 dmn_call_fail(f->call, error);
-        } else if (!slot || !slot->ready) {
+        } else if (!slot || !slot->ready || slot->gone) {
                 dmn_call_refuse(f->call, -ENOENT, BTH_REASON_NOT_FOUND,
                                 "there is no drive in the bay any more");
         } else {
@@ -369,11 +369,11 @@ void dmn_do_drive_retry(struct dmn_station *s, struct dmn_call *c)
         act(s, c, JOB_INPUT_RETRIED);
 }
 
-/* The slot of a docked drive by its serial number, in any spelling. */
+/* The slot of a drive in a bay by its serial number, in any spelling. */
 static struct dmn_slot *docked(const struct dmn_station *s, const char *serial)
 {
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next)
-                if (!slot->gone &&
+                if ((!slot->gone || slot->in_place) &&
                     (job_serial_equal(slot->identity.serial, serial) ||
                      (dmn_slot_drive(slot) &&
                       job_serial_equal(slot->record->drives[slot->drive].serial, serial))))

@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "daemon/station-internal.h"
 #include "daemon/verb.h"
+#include "daemon/verbs.h"
 
 #define LIMIT_USEC (UINT64_C(60) * 1000000) /* a hanging test ends */
 
@@ -221,8 +222,9 @@ static bool is(const struct world *w, const char *bay, enum bth_drive_state stat
 /* -- reading what is not docked --- */
 
 struct reading {
-        const char *job;
+        const char *job, *serial;
         struct job_record *record;
+        char ended[16]; /* how its last docking did */
         bool done;
 };
 
@@ -250,6 +252,30 @@ static struct job_model model_of(struct world *w, const char *job)
         m = r.record->model;
         (void)job_record_free(r.record);
         return m;
+}
+
+static int take_ended(void *userdata, const struct job_docking *d)
+{
+        struct reading *r = userdata;
+
+        (void)snprintf(r->ended, sizeof r->ended, "%s", d->ended ? d->ended : "");
+        return 0;
+}
+
+static int task_ended(struct job_store *store, void *userdata, struct bth_error *error)
+{
+        struct reading *r = userdata;
+
+        return job_store_dockings(store, r->serial, 0, 0, 1, take_ended, r, error);
+}
+
+static bool docking_ended(struct world *w, const char *serial, const char *how)
+{
+        struct reading r = { .serial = serial };
+
+        assert_int_equal(job_thread_submit(w->store, task_ended, read_done, &r), 0);
+        UNTIL(w, r.done);
+        return strcmp(r.ended, how) == 0;
 }
 
 /* -- calls --- */
@@ -454,6 +480,46 @@ static void test_eject(void **state)
         UNTIL(&w, !in(&w, "A1"));
         dock(&w, "A1", "QX-1.img");
         UNTIL(&w, shows(&w, "A1") == JOB_ACTIVITY_UNLOCKING);
+        tear_down(&w);
+}
+
+/* A real drive is gone for the kernel once it is ejected, but not from its bay. */
+static void test_eject_for_good(void **state)
+{
+        struct dmn_slot *slot;
+        struct hal_docking gone;
+        struct world w;
+        json_t *view;
+
+        (void)state;
+        one(&w, "obedient");
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, shows(&w, "A1") == JOB_ACTIVITY_UNLOCKING);
+        slot = in(&w, "A1");
+        slot->is_virtual = false;
+        slot->eject.set = true;
+        dmn_slot_step(slot);
+        UNTIL(&w, slot->aside);
+        gone = *slot->docking;
+        gone.state = HAL_DOCKING_GONE;
+        dmn_slot_docking(slot, &gone);
+        pull(&w, "A1", "QX-1.img");
+        UNTIL(&w, in(&w, "A1") && dmn_slot_is_over(slot));
+        assert_ptr_equal(in(&w, "A1"), slot);
+        assert_int_equal(shows(&w, "A1"), JOB_ACTIVITY_SAFE_TO_REMOVE);
+        assert_false(model_of(&w, "obedient").drives[0].docked);
+        assert_int_equal(model_of(&w, "obedient").drives[0].activity, JOB_ACTIVITY_DOCK_AGAIN);
+        assert_true(docking_ended(&w, "QX-1", "ejected"));
+        assert_int_equal(ask(&w, DMN_VERB_BAY_EJECT, "A1", NULL), 0); /* twice is well */
+        assert_int_equal(ask(&w, DMN_VERB_DRIVE_EJECT, "QX-1", NULL), 0);
+        assert_int_equal(ask(&w, DMN_VERB_BAY_MATCH, "A1", json_pack("{s:s}", "drive", "QX-1")),
+                         -ENOENT);
+        view = dmn_bay_view(w.station, hal_bays_find(&w.station->bays, "A1"));
+        assert_string_equal(json_string_value(json_object_get(view, "state")), "ejected");
+        json_decref(view);
+        dock(&w, "A1", "QX-2.img");
+        UNTIL(&w, in(&w, "A1") && strcmp(in(&w, "A1")->identity.serial, "QX-2") == 0);
+        assert_null(w.station->slots->next);
         tear_down(&w);
 }
 
@@ -674,15 +740,15 @@ static void test_bays_change(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),        cmocka_unit_test(test_last_progress),
-                cmocka_unit_test(test_pulled),      cmocka_unit_test(test_crashes),
-                cmocka_unit_test(test_pause),       cmocka_unit_test(test_give_up),
-                cmocka_unit_test(test_eject),       cmocka_unit_test(test_extra),
-                cmocka_unit_test(test_by_hand),     cmocka_unit_test(test_duplicate),
-                cmocka_unit_test(test_one_at_once), cmocka_unit_test(test_account),
-                cmocka_unit_test(test_stop),        cmocka_unit_test(test_bays_change),
-                cmocka_unit_test(test_silent),      cmocka_unit_test(test_nameless_eject),
-                cmocka_unit_test(test_forgets),
+                cmocka_unit_test(test_good),           cmocka_unit_test(test_last_progress),
+                cmocka_unit_test(test_pulled),         cmocka_unit_test(test_crashes),
+                cmocka_unit_test(test_pause),          cmocka_unit_test(test_give_up),
+                cmocka_unit_test(test_eject),          cmocka_unit_test(test_eject_for_good),
+                cmocka_unit_test(test_extra),          cmocka_unit_test(test_by_hand),
+                cmocka_unit_test(test_duplicate),      cmocka_unit_test(test_one_at_once),
+                cmocka_unit_test(test_account),        cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_bays_change),    cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_nameless_eject), cmocka_unit_test(test_forgets),
         };
         sigset_t set;
 

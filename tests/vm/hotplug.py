@@ -75,6 +75,17 @@ def wait_again(station: Station, drive: Drive, bay: str) -> None:
     say(f"{drive.serial}: Transferring, {view['sentence']}")
 
 
+def eject(station: Station, bay: str) -> None:
+    """The kernel lets go of the drive, which still is in its plug."""
+    node = station.bay(bay)["drive"]["node"]
+    station.ctl("eject", bay)
+    view = station.bay(bay)
+    assert (view["state"], view["activity"], view["led"]) == ("ejected", "safe-to-remove", "safe"), view
+    gone = station.machine.run(f"ls /sys/class/block/{node.removeprefix('/dev/')} 2>/dev/null || echo gone")
+    assert gone == "gone", gone
+    say(f"bay {bay}: ejected")
+
+
 def run(folder: pathlib.Path, server: Azurite) -> None:
     dice = random.Random(7)
     sata, scsi = make(folder, "SATA-0001", 4, dice), make(folder, "SCSI-0001", 8, dice)
@@ -103,9 +114,10 @@ def run(folder: pathlib.Path, server: Azurite) -> None:
             completed(station, drive, bay)
         job = station.ctl("job", "show", "hotplug")
         assert job["state"] == "Packaging" and job["percent"] == 100, job
-        for bay in "N1", "U1", "S2":
+        for bay in "S2", "N1", "U1":
+            eject(station, bay)
+        for bay in "S2", "N1", "U1":
             station.pull(bay)
-            station.wait_bay(bay, "empty")
         station.stop()
         say("everything is out, and the station has stopped")
 

@@ -22,7 +22,7 @@ import time
 
 BLOBS = "10.0.2.100:10000"
 STEP_LIMIT_SEC = 60
-READY_LIMIT_SEC = 120
+READY_LIMIT_SEC = 240
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
