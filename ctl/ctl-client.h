@@ -47,7 +47,10 @@
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel")         \
         X(JOB_RETURN, "POST", "/v1/jobs/{job}/return")         \
         X(JOB_DELETE, "DELETE", "/v1/jobs/{job}")              \
-        X(EVENTS_LIST, "GET", "/v1/events")
+        X(EVENTS_LIST, "GET", "/v1/events")                    \
+        X(HUB_STATIONS, "GET", "/v1/hub/stations")             \
+        X(HUB_DRIVES, "GET", "/v1/hub/drives")                 \
+        X(HUB_CONFLICTS, "GET", "/v1/hub/conflicts")
 
 enum ctl_request {
 #define X(id, method, path) CTL_REQUEST_##id,

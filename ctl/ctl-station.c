@@ -126,7 +126,7 @@ const struct ctl_verb ctl_limit = {
         .summary = "Shows or changes the cap on the bandwidth over all drives.",
         .details =
                 "RATE is bytes a second, with a unit: 50MB, 400MiB. It counts at once, until the "
-                "configuration is read again.",
+                "daemon is started again.",
         .run = run_limit,
 };
 

@@ -316,6 +316,33 @@ class Verbs(unittest.TestCase):
         self.assertEqual(done.returncode, 3)
         self.assertIn("cannot be run", done.stderr)
 
+    def test_hub(self):
+        self.answer("GET", "/v1/hub/stations", {"stations": [{"source": "/berth/dc1", "name": "dc1", "silent": True, "docked": 3,
+                                                              "heard_at": "2031-04-09T07:15:02.118000Z", "applied": 77}]})
+        for words in ("dc1", "silent", "77", "2031-04-09 07:15:02Z"):
+            self.assertIn(words, self.run_ctl("hub", "stations").stdout)
+        self.answer("GET", "/v1/hub/conflicts", {"conflicts": [{"conflict": "docked-twice", "serial": "QX7", "open": True,
+                                                                "sources": "dc1 dc2", "sentence": "find out"}]})
+        for words in ("docked-twice", "open", "QX7", "dc1 dc2", "find out"):
+            self.assertIn(words, self.run_ctl("hub", "conflicts").stdout)
+        self.answer("GET", "/v1/hub/conflicts", {"conflicts": []})
+        self.assertEqual(self.run_ctl("hub", "conflicts").stdout, "There are none.\n")
+
+    def test_hub_drives(self):
+        def page(query):
+            n = int(query.get("after_subject", 0)) + 1
+            following = {"next_source": "/berth/dc1", "next_subject": str(n)} if n < 3 else {}
+            return 200, {"drives": [{"source": "/berth/dc1", "serial": f"QX{n}", "job": "photos",
+                                     "drive_says": {"state": "Transferring", "copyStatus": "InProgress", "percentComplete": 45},
+                                     "bay_says": {"docked": True, "bay": "A1"}}], **following}
+        self.station.answers["GET", "/v1/hub/drives"] = page
+        lines = self.run_ctl("hub", "drives", "--job", "photos").stdout.splitlines()
+        self.assertEqual([line.split()[:7] for line in lines[1:]],
+                         [[f"QX{n}", "photos", "dc1", "A1", "Transferring", "InProgress", "45%"] for n in (1, 2, 3)])
+        self.assertEqual(self.asked()[2]["job"], "photos")
+        self.answer("GET", "/v1/hub/drives", {"drives": [{"serial": "X"}], "next_source": "a", "next_subject": "b"})
+        self.assertEqual(len(self.run_ctl("hub", "drives").stdout.splitlines()), 3)
+
     # ---- what happened ----
 
     def event(self, sequence, kind="drive.state", **more):
