@@ -5,8 +5,9 @@
  *                                  └── 200: page after page ── one task: made, shipped, cancelled
  *
  * A job is made once and is then this station's: what upstream still decides is that it was shipped
- * or taken back. One that upstream has no more ends here when nothing of it has come. What upstream
- * says is checked like any draft. */
+ * or taken back, and which drives another station has done. One that upstream has no more ends here
+ * when nothing of it has come, or all of it is done. What upstream says is checked like any draft.
+ */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -74,6 +75,15 @@ static bool is_done(const json_t *drive)
         }
 }
 
+static bool all_done(const json_t *drives)
+{
+        const json_t *drive;
+        size_t i;
+
+        json_array_foreach(drives, i, drive) if (!is_done(drive)) return false;
+        return json_array_size(drives) > 0;
+}
+
 struct drafted {
         struct job_draft_drive drives[JOB_MAX_DRIVES];
         struct bth_secret *keys[JOB_MAX_DRIVES];
@@ -95,8 +105,6 @@ static int draft_drives(const json_t *list, struct drafted *d, struct bth_error 
         {
                 const char *key = text_of(drive, "key");
 
-                if (is_done(drive))
-                        continue;
                 if (d->n == JOB_MAX_DRIVES)
                         return bth_error_set(error, -E2BIG, BTH_REASON_LIMIT_EXCEEDED,
                                              "it has too many drives");
@@ -106,45 +114,13 @@ static int draft_drives(const json_t *list, struct drafted *d, struct bth_error 
                         .manifest_hash = text_of(drive, "manifest_hash"),
                         .header_hash = text_of(drive, "header_hash"),
                 };
-                if (key && *key && strlen(key) <= BTH_ORDER_SECRET_MAX &&
+                if (key && *key && !is_done(drive) && strlen(key) <= BTH_ORDER_SECRET_MAX &&
                     bth_secret_new_copy(key, strlen(key), &d->keys[d->n]) < 0)
                         return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY, "no memory");
                 d->drives[d->n].key = d->keys[d->n];
                 d->n++;
         }
         return 0;
-}
-
-static int add_job(struct job_store *s, const json_t *j, struct bth_error *error)
-{
-        struct drafted d = { .n = 0 };
-        struct job_draft draft = {
-                .scope = text_of(j, "scope"),
-                .name = text_of(j, "name"),
-                .account = text_of(j, "account"),
-                .location = text_of(j, "location"),
-                .diagnostics = text_of(j, "diagnostics"),
-                .origin = ORIGIN,
-                .verbose_log = flag_of(j, "verbose_log"),
-                .backup_manifest = flag_of(j, "backup_manifest"),
-                .accept_unshipped = flag_of(j, "accept_unshipped"),
-        };
-        uint64_t id;
-        int r = draft_drives(json_object_get(j, "drives"), &d, error);
-
-        draft.drives = d.drives;
-        draft.n_drives = d.n;
-        if (r == 0 && d.n == 0) { /* all that is left of it is elsewhere */
-                drafted_clear(&d);
-                return 0;
-        }
-        if (r == 0)
-                r = job_admit(s, &draft, true, UINT_MAX, error);
-        if (r == 0)
-                r = job_store_add(s, &draft, flag_of(j, "shipped"), bth_now_realtime_usec(), WHO,
-                                  &id, error);
-        drafted_clear(&d);
-        return r < 0 ? r : 1;
 }
 
 static int apply(struct job_store *s, uint64_t job, enum job_input_kind kind, size_t drive,
@@ -174,25 +150,84 @@ static int ship(struct job_store *s, uint64_t job, struct bth_error *error)
         return r < 0 ? r : apply(s, job, JOB_INPUT_SHIPPED, JOB_NO_DRIVE, error);
 }
 
-/* A drive that another station has done is not waited for here. */
-static int skip_done(struct job_store *s, const struct job_record *r, const json_t *list,
-                     struct bth_error *error)
+/* How the other station says that it ended. */
+static struct job_drive told_of(const json_t *drive)
 {
+        const enum bth_drive_status status =
+                bth_drive_status_from_string(text_of(drive, "copy_status"));
+        const enum bth_drive_state state = bth_drive_state_from_string(text_of(drive, "state"));
+        const uint64_t now = bth_now_realtime_usec();
+        struct job_drive d = { .state = state,
+                               .copy = JOB_COPY_ENDED,
+                               .activity = JOB_ACTIVITY_NONE,
+                               .received_usec = now,
+                               .begun_usec = now,
+                               .ended_usec = now,
+                               .activity_usec = now };
+
+        if (state == BTH_DRIVE_STATE_COMPLETED)
+                d.status = BTH_DRIVE_STATUS_COMPLETED;
+        else
+                d.status = (int)status >= 0 ? status : BTH_DRIVE_STATUS_COMPLETED_WITH_ERRORS;
+        return d;
+}
+
+/* A drive that another station has done is not waited for here, and not copied again. */
+static int adopt_done(struct job_store *s, const struct job_record *r, const json_t *list,
+                      struct bth_error *error)
+{
+        static const struct job_policy policy;
         const json_t *drive;
         int k = 0, changed = 0;
         size_t i;
 
         json_array_foreach(list, i, drive)
         {
+                const struct job_drive told = told_of(drive);
+
                 for (size_t d = 0; is_done(drive) && d < r->model.n_drives && k >= 0; d++) {
-                        if (r->model.drives[d].state != BTH_DRIVE_STATE_SPECIFIED ||
+                        if (r->model.drives[d].docked || job_drive_done(&r->model, d) ||
                             !job_serial_equal(r->drives[d].serial, text_of(drive, "serial")))
                                 continue;
-                        k = apply(s, r->id, JOB_INPUT_MISSING, d, error);
+                        k = job_store_adopt(s, r->id, d, &told, &policy, bth_now_realtime_usec(),
+                                            WHO, error);
                         changed |= k > 0;
                 }
         }
         return k < 0 ? k : changed;
+}
+
+static int add_job(struct job_store *s, const json_t *j, struct bth_error *error)
+{
+        struct drafted d = { .n = 0 };
+        struct job_draft draft = {
+                .scope = text_of(j, "scope"),
+                .name = text_of(j, "name"),
+                .account = text_of(j, "account"),
+                .location = text_of(j, "location"),
+                .diagnostics = text_of(j, "diagnostics"),
+                .origin = ORIGIN,
+                .verbose_log = flag_of(j, "verbose_log"),
+                .backup_manifest = flag_of(j, "backup_manifest"),
+                .accept_unshipped = flag_of(j, "accept_unshipped"),
+        };
+        _cleanup_(job_record_freep) struct job_record *record = NULL;
+        uint64_t id;
+        int r = draft_drives(json_object_get(j, "drives"), &d, error);
+
+        draft.drives = d.drives;
+        draft.n_drives = d.n;
+        if (r == 0)
+                r = job_admit(s, &draft, true, UINT_MAX, error);
+        if (r == 0)
+                r = job_store_add(s, &draft, flag_of(j, "shipped"), bth_now_realtime_usec(), WHO,
+                                  &id, error);
+        drafted_clear(&d);
+        if (r == 0)
+                r = job_store_get(s, id, &record, error);
+        if (r == 0)
+                r = adopt_done(s, record, json_object_get(j, "drives"), error);
+        return r < 0 ? r : 1;
 }
 
 static int sync_job(struct job_store *s, const struct job_record *r, const json_t *j,
@@ -212,7 +247,7 @@ static int sync_job(struct job_store *s, const struct job_record *r, const json_
                 changed |= k > 0;
         }
         if (k >= 0)
-                k = skip_done(s, r, json_object_get(j, "drives"), error);
+                k = adopt_done(s, r, json_object_get(j, "drives"), error);
         return k < 0 ? k : changed | k;
 }
 
@@ -234,7 +269,9 @@ static int take_job(struct job_store *s, const json_t *j, struct bth_error *erro
                 return r;
         bth_error_clear(error);
         bth_error_at(error, name, 0, BTH_ERROR_NO_OFFSET);
-        return flag_of(j, "cancel_requested") ? 0 : add_job(s, j, error);
+        return flag_of(j, "cancel_requested") || all_done(json_object_get(j, "drives"))
+                       ? 0
+                       : add_job(s, j, error);
 }
 
 /* --- those that upstream has no more --- */
@@ -272,22 +309,33 @@ static bool has_begun(const struct job_record *r)
         return false;
 }
 
+static bool is_over(const struct job_record *r)
+{
+        for (size_t i = 0; i < r->model.n_drives; i++)
+                if (r->model.drives[i].docked || !job_drive_done(&r->model, i))
+                        return false;
+        return true;
+}
+
 static int end_if_gone(void *userdata, const struct job_record *r)
 {
         struct gone *g = userdata;
-        int k;
+        int k = 0;
 
         g->last = r->id;
-        if (!bth_streq(r->origin, ORIGIN) || r->model.state >= BTH_JOB_STATE_TRANSFERRING ||
-            r->model.cancel_requested || has_begun(r) || is_listed(g->u, r))
+        if (!bth_streq(r->origin, ORIGIN) || r->model.state >= BTH_JOB_STATE_COMPLETED ||
+            is_listed(g->u, r))
                 return 0;
         /* One at another place was asked for by the serial number of its drive only. */
         if (r->location && (!g->u->location || bth_ascii_casecmp(r->location, g->u->location) != 0))
                 return 0;
-        k = apply(g->store, r->id,
-                  r->model.state == BTH_JOB_STATE_CREATING ? JOB_INPUT_DELETED
-                                                           : JOB_INPUT_CANCELLED,
-                  JOB_NO_DRIVE, g->error);
+        if (!has_begun(r))
+                k = apply(g->store, r->id,
+                          r->model.state == BTH_JOB_STATE_CREATING ? JOB_INPUT_DELETED
+                                                                   : JOB_INPUT_CANCELLED,
+                          JOB_NO_DRIVE, g->error);
+        else if (is_over(r)) /* its drives were sent back, from wherever */
+                k = apply(g->store, r->id, JOB_INPUT_RETURNED, JOB_NO_DRIVE, g->error);
         g->changed |= k > 0;
         return k < 0 ? k : 0;
 }

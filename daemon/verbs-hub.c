@@ -145,6 +145,7 @@ static int drive_for_station(struct fetching *f, const struct job_record *r, siz
         put(drive, "manifest_hash", d->manifest_hash);
         put(drive, "header_hash", d->header_hash);
         put(drive, "state", bth_drive_state_to_string(r->model.drives[i].state));
+        put(drive, "copy_status", job_drive_copy_status(&r->model.drives[i]));
         k = job_hub_holder(f->store, r, i, &holder, f->error);
         put(drive, "at", holder);
         return k < 0 ? k : put_key(f, r, i, drive);

@@ -647,6 +647,42 @@ int job_store_apply(struct job_store *s, const struct job_act *act, const struct
         return sql_end(s, store_step(s, act, policy, now_usec, who, ret_outcome, error), error);
 }
 
+static int adopt(struct job_store *s, struct job_record *r, size_t drive,
+                 const struct job_drive *told, const struct job_policy *policy, uint64_t now_usec,
+                 const char *who, struct bth_error *error)
+{
+        const struct job_model before = r->model;
+        struct job_outcome outcome;
+        int k = job_adopt(&r->model, policy, drive, told, now_usec, &outcome);
+
+        if (k == -EPERM)
+                return 0;
+        if (k == 0 && outcome.n_changes == 0 && memcmp(&before, &r->model, sizeof before) == 0)
+                return 0;
+        if (k == 0)
+                k = store_save(s, r, policy, error);
+        if (k == 0)
+                k = store_add_changes(s, r, &outcome, now_usec, who, error);
+        return k < 0 ? k : 1;
+}
+
+int job_store_adopt(struct job_store *s, uint64_t job, size_t drive, const struct job_drive *told,
+                    const struct job_policy *policy, uint64_t now_usec, const char *who,
+                    struct bth_error *error)
+{
+        struct job_record record = { 0 };
+        int k, r = sql_begin(s, error);
+
+        if (r < 0)
+                return r;
+        r = store_load(s, job, &record, error);
+        if (r == 0)
+                r = adopt(s, &record, drive, told, policy, now_usec, who, error);
+        store_record_clear(&record);
+        k = sql_end(s, MIN(r, 0), error);
+        return k < 0 ? k : r;
+}
+
 int job_store_apply_all(struct job_store *s, const struct job_act *acts, size_t n,
                         const struct job_policy *policy, uint64_t now_usec, const char *who,
                         struct job_outcome *ret_outcomes, struct bth_error *error)

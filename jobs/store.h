@@ -179,6 +179,12 @@ int job_store_apply_all(struct job_store *s, const struct job_act *acts, size_t 
                         const struct job_policy *policy, uint64_t now_usec, const char *who,
                         struct job_outcome *ret_outcomes, struct bth_error *error) _must_check_;
 
+/* job_adopt(), stored: a drive is in another station, and came to this there. Returns 1 when it is
+ * stored; 0 when nothing follows from it, or it cannot be; -ENOENT. */
+int job_store_adopt(struct job_store *s, uint64_t job, size_t drive, const struct job_drive *told,
+                    const struct job_policy *policy, uint64_t now_usec, const char *who,
+                    struct bth_error *error) _must_check_;
+
 /* One input. Returns 0; -EPERM with the refusal's sentence; -ENOENT when there is no such job. */
 int job_store_apply(struct job_store *s, const struct job_act *act, const struct job_policy *policy,
                     uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,

@@ -120,6 +120,12 @@ def run(folder: pathlib.Path, server: Azurite) -> None:
                 view = at.get("/v1/station")["job_service"]
                 assert view["parked"] == 0 and "heard_at" in view, view
                 at.wait(lambda at=at: known(at, OTHER, cancel_requested=True) or not known(at, OTHER), what="the end of the other job")
+            for serial, at in both.items():  # each sends its own drive back; the other one's is known to be done
+                at.wait(lambda at=at: known(at, JOB, state="Packaging"), what="the end of both drives")
+                at.pull("A1")
+                at.wait_drive(serial, docked=False)
+                at.post(f"/v1/jobs/{JOB}/return", {"carrier": "Blue Post", "tracking": "1Z"})
+            east.wait(lambda: hub.local("GET", f"/v1/jobs/{JOB}")["state"] == "Completed", what="the end of the job")
             heard = hub.ask("GET", "/v1/hub/stations", version=None).json["stations"]
             assert sorted(s["source"] for s in heard) == ["/stations/east", "/stations/west"], heard
             assert all(s["refused"] == 0 and not s["silent"] for s in heard), heard

@@ -656,11 +656,44 @@ static void test_fetch(void **state)
         look_for(b, "trip", &l);
         assert_int_equal(l.r, 0);
         assert_string_equal(l.record->origin, "upstream");
-        assert_int_equal(l.record->model.n_drives, 1); /* the other one is done elsewhere */
+        assert_int_equal(l.record->model.n_drives, 2);
         assert_string_equal(l.record->drives[0].serial, "AB12");
-        assert_int_equal(l.record->model.state, BTH_JOB_STATE_CREATING);
+        assert_int_equal(l.record->model.drives[0].state, BTH_DRIVE_STATE_SPECIFIED);
+        assert_int_equal(l.record->model.drives[1].state, BTH_DRIVE_STATE_COMPLETED);
+        assert_false(l.record->drives[1].has_key); /* it is done elsewhere */
         assert_true(l.record->verbose_log);
         assert_memory_equal(l.key->data, "111111-222222", 13);
+        look_end(&l);
+
+        set_jobs(b,
+                 "{\"jobs\":[" JOB(
+                         "trip", "",
+                         DRIVE("AB12", "CompletedMoreInfo") "," DRIVE("CD34", "Completed")) "]}",
+                 "\"2\"");
+        fetched(b);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.record->model.drives[0].state, BTH_DRIVE_STATE_COMPLETED_MORE_INFO);
+        assert_int_equal(l.record->model.state, BTH_JOB_STATE_PACKAGING);
+        look_end(&l);
+
+        set_jobs(b, "{\"jobs\":[]}", "\"3\""); /* sent back, from the other station */
+        fetched(b);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.record->model.state, BTH_JOB_STATE_CLOSED);
+        look_end(&l);
+}
+
+/* What upstream still decides of a job that has not begun. */
+static void test_fetch_changes(void **state)
+{
+        struct bench *b = *state;
+        struct look l;
+
+        set_jobs(b, "{\"jobs\":[" JOB("trip", "", DRIVE("AB12", "Specified")) "]}", "\"1\"");
+        start(b);
+        fetched(b);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.record->model.state, BTH_JOB_STATE_CREATING);
         look_end(&l);
 
         set_jobs(b, "{\"jobs\":[" JOB("trip", "\"shipped\":true,", DRIVE("AB12", "Specified")) "]}",
@@ -771,17 +804,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
-                TEST(test_push),
-                TEST(test_trouble),
-                TEST(test_stops),
-                TEST(test_poison),
-                TEST(test_refused),
-                TEST(test_token),
-                TEST(test_silence),
-                TEST(test_fetch),
-                TEST(test_fetch_some),
-                TEST(test_fetch_nonsense),
-                cmocka_unit_test(test_config),
+                TEST(test_push),          TEST(test_trouble),        TEST(test_stops),
+                TEST(test_poison),        TEST(test_refused),        TEST(test_token),
+                TEST(test_silence),       TEST(test_fetch),          TEST(test_fetch_some),
+                TEST(test_fetch_changes), TEST(test_fetch_nonsense), cmocka_unit_test(test_config),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
