@@ -207,15 +207,30 @@ static void put_header(const struct bth_frame *f, uint8_t header[BTH_FRAME_HEADE
         bth_store_le32(header + 12, f->n_fds);
 }
 
-static int send_header_and_fds(int socket_fd, const struct bth_frame *f)
+static void pass_over(struct msghdr *message, size_t sent)
+{
+        while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
+                sent -= message->msg_iov->iov_len;
+                message->msg_iov++;
+                message->msg_iovlen--;
+        }
+        if (message->msg_iovlen > 0) {
+                message->msg_iov->iov_base = (uint8_t *)message->msg_iov->iov_base + sent;
+                message->msg_iov->iov_len -= sent;
+        }
+}
+
+/* Header and fields leave in one call, unless the socket takes only a part. */
+int bth_frame_send(int socket_fd, const struct bth_frame *f)
 {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int) * BTH_FRAME_MAX_FDS)];
         } control = { 0 };
         uint8_t header[BTH_FRAME_HEADER_BYTES];
-        struct iovec part = { .iov_base = header, .iov_len = sizeof header };
-        struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+        struct iovec parts[2] = { { .iov_base = header, .iov_len = sizeof header },
+                                  { .iov_base = f->fields, .iov_len = f->length } };
+        struct msghdr message = { .msg_iov = parts, .msg_iovlen = f->length > 0 ? 2 : 1 };
 
         put_header(f, header);
         if (f->n_fds > 0) {
@@ -229,36 +244,18 @@ static int send_header_and_fds(int socket_fd, const struct bth_frame *f)
                 c->cmsg_len = CMSG_LEN(sizeof(int) * f->n_fds);
                 memcpy(CMSG_DATA(c), f->fds, sizeof(int) * f->n_fds);
         }
-        for (;;) {
+        while (message.msg_iovlen > 0) {
                 ssize_t k = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
 
                 if (k < 0 && errno == EINTR)
                         continue;
                 if (k < 0)
                         return -errno;
-                part.iov_base = (uint8_t *)part.iov_base + k;
-                part.iov_len -= (size_t)k;
                 message.msg_control = NULL; /* the descriptors went with the first byte */
                 message.msg_controllen = 0;
-                if (part.iov_len == 0)
-                        return 0;
+                pass_over(&message, (size_t)k);
         }
-}
-
-int bth_frame_send(int socket_fd, const struct bth_frame *f)
-{
-        size_t sent = 0;
-        int r = send_header_and_fds(socket_fd, f);
-
-        while (r == 0 && sent < f->length) {
-                ssize_t k = send(socket_fd, f->fields + sent, f->length - sent, MSG_NOSIGNAL);
-
-                if (k >= 0)
-                        sent += (size_t)k;
-                else if (errno != EINTR)
-                        r = -errno;
-        }
-        return r;
+        return 0;
 }
 
 struct header {

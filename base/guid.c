@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* guid - Microsoft GUIDs and the kernel's random source. */
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -12,13 +11,18 @@ static const uint8_t text_order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12
 
 char *bth_guid_to_string(const struct bth_guid *g, char out[BTH_GUID_TEXT_MAX])
 {
+        static const char digits[] = "0123456789abcdef";
         char *o = out;
 
         for (size_t i = 0; i < 16; i++) {
+                const uint8_t byte = g->b[text_order[i]];
+
                 if (i == 4 || i == 6 || i == 8 || i == 10)
                         *o++ = '-';
-                o += snprintf(o, 3, "%02x", g->b[text_order[i]]);
+                *o++ = digits[byte >> 4];
+                *o++ = digits[byte & 15];
         }
+        *o = '\0';
         return out;
 }
 

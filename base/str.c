@@ -8,6 +8,8 @@
 #include "base/secret.h"
 #include "base/str.h"
 
+#define FORMAT_GUESS_BYTES 48u
+
 /* As realloc(3), which may leave the old bytes in free memory. */
 static char *move_secret(const struct bth_buf *b, size_t grown)
 {
@@ -64,11 +66,20 @@ int bth_buf_add_string(struct bth_buf *b, const char *s)
 int bth_buf_add_format(struct bth_buf *b, const char *format, ...)
 {
         va_list ap;
-        int n, r;
+        size_t room;
+        int n, r = bth_buf_reserve(b, FORMAT_GUESS_BYTES);
 
+        if (r < 0)
+                return r;
+        room = b->allocated - b->length;
         va_start(ap, format);
-        n = vsnprintf(NULL, 0, format, ap);
+        n = vsnprintf(b->data + b->length, room, format, ap);
         va_end(ap);
+        if (n >= 0 && (size_t)n < room) {
+                b->length += (size_t)n;
+                return 0;
+        }
+        b->data[b->length] = '\0';
         if (n < 0)
                 return -EINVAL;
         r = bth_buf_reserve(b, (size_t)n);
@@ -466,10 +477,16 @@ static int ascii_lower(unsigned char c)
 
 int bth_ascii_casecmp(const char *a, const char *b)
 {
-        for (;; a++, b++) {
+        return bth_ascii_ncasecmp(a, b, SIZE_MAX);
+}
+
+int bth_ascii_ncasecmp(const char *a, const char *b, size_t n)
+{
+        for (; n > 0; a++, b++, n--) {
                 int x = ascii_lower((unsigned char)*a), y = ascii_lower((unsigned char)*b);
 
                 if (x != y || x == 0)
                         return x - y;
         }
+        return 0;
 }

@@ -69,3 +69,4 @@ bool bth_starts_with(const char *text, const char *prefix);
 bool bth_ends_with(const char *text, const char *suffix);
 /* Returns less than, equal to or greater than 0; ASCII only, locale plays no part. No errors. */
 int bth_ascii_casecmp(const char *a, const char *b);
+int bth_ascii_ncasecmp(const char *a, const char *b, size_t n); /* at most n bytes */

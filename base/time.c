@@ -69,12 +69,13 @@ char *bth_time_iso8601(uint64_t realtime_usec, char *out)
         return out;
 }
 
+/* strftime() and strptime() would take them from the locale. */
+static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+
 char *bth_time_http(uint64_t realtime_usec, char *out)
 {
-        /* strftime() would take the names of days from the locale. */
-        static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-        static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
         struct tm tm = split(realtime_usec);
 
         (void)snprintf(out, BTH_TIME_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d GMT",
@@ -160,4 +161,37 @@ int bth_time_from_iso8601(const char *text, uint64_t *ret_usec)
                 return -EINVAL;
         *ret_usec = (uint64_t)t * BTH_USEC_PER_SEC + usec;
         return 0;
+}
+
+static int name_at(const char *text, const char (*names)[4], int n)
+{
+        for (int i = 0; i < n; i++)
+                if (memcmp(text, names[i], 3) == 0)
+                        return i;
+        return -1;
+}
+
+uint64_t bth_time_from_http(const char *text)
+{
+        /* "Wed, 09 Apr 2031 07:15:02 GMT" */
+        struct tm tm = { 0 }, again;
+        time_t t;
+
+        if (!text || strlen(text) != 29 || name_at(text, days, 7) < 0 ||
+            !has_form(text + 3, ", 00 ") || !has_form(text + 11, " 0000 00:00:00 GMT"))
+                return 0;
+        tm.tm_mday = digits(text + 5, 2);
+        tm.tm_mon = name_at(text + 8, months, 12);
+        tm.tm_year = digits(text + 12, 4) - 1900;
+        tm.tm_hour = digits(text + 17, 2);
+        tm.tm_min = digits(text + 20, 2);
+        tm.tm_sec = MIN(digits(text + 23, 2), 59); /* a leap second */
+        if (tm.tm_mon < 0)
+                return 0;
+        again = tm;
+        t = timegm(&again); /* which moves the 30th of February into March */
+        return t > 0 && again.tm_mday == tm.tm_mday && again.tm_hour == tm.tm_hour &&
+                               again.tm_min == tm.tm_min
+                       ? (uint64_t)t * BTH_USEC_PER_SEC
+                       : 0;
 }

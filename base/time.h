@@ -29,3 +29,6 @@ char *bth_time_journal(uint64_t realtime_usec, char *out);  /* 2031/04/09 07:15:
 /* The first of these forms back: a date, 'T', a time with or without a fraction, 'Z'; years 1970 to
  * 9999. Digits beyond microseconds are left out. Returns 0 or -EINVAL. */
 int bth_time_from_iso8601(const char *text, uint64_t *ret_usec) _must_check_;
+/* The time that bth_time_http() wrote, or another server: "Wed, 09 Apr 2031 07:15:02 GMT", exactly.
+ * 0 when it is not of this form, not a date, or before 1970. Source: RFC 9110, IMF-fixdate. */
+uint64_t bth_time_from_http(const char *text) _pure_;

@@ -198,6 +198,17 @@ static int compare_headers(const void *a, const void *b)
         return strcasecmp((*x)->name, (*y)->name);
 }
 
+static int add_lower(struct bth_buf *text, const char *name)
+{
+        size_t from = text->length;
+        int r = bth_buf_add_string(text, name);
+
+        for (size_t i = from; i < text->length; i++)
+                if (text->data[i] >= 'A' && text->data[i] <= 'Z')
+                        text->data[i] = (char)(text->data[i] + 32);
+        return r;
+}
+
 /* Every x-ms- header: name in lower case, value with its line ends and outer blanks gone. */
 static int add_canonical_headers(struct bth_buf *text, const struct upl_headers *headers)
 {
@@ -215,12 +226,13 @@ static int add_canonical_headers(struct bth_buf *text, const struct upl_headers 
 
                 while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t'))
                         length--;
-                for (const char *c = sorted[i]->name; *c && r == 0; c++) {
-                        char lower = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-
-                        r = bth_buf_add(text, &lower, 1);
-                }
-                r = r < 0 ? r : bth_buf_add_format(text, ":%.*s\n", (int)length, value);
+                r = add_lower(text, sorted[i]->name);
+                if (r == 0)
+                        r = bth_buf_add_string(text, ":");
+                if (r == 0)
+                        r = bth_buf_add(text, value, length);
+                if (r == 0)
+                        r = bth_buf_add_string(text, "\n");
         }
         return r;
 }
@@ -275,9 +287,11 @@ int upl_shared_key_text(const char *account, const struct upl_endpoint *endpoint
                         signed_headers[i] ? upl_headers_get(headers, signed_headers[i]) : NULL;
 
                 if (!signed_headers[i] && content_length > 0)
-                        r = bth_buf_add_format(ret_text, "%" PRIu64 "\n", content_length);
-                else
-                        r = bth_buf_add_format(ret_text, "%s\n", value ? value : "");
+                        r = bth_buf_add_format(ret_text, "%" PRIu64, content_length);
+                else if (value)
+                        r = bth_buf_add_string(ret_text, value);
+                if (r == 0)
+                        r = bth_buf_add_string(ret_text, "\n");
         }
         if (r == 0)
                 r = add_canonical_headers(ret_text, headers);

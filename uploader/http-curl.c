@@ -29,7 +29,8 @@ struct job {
         struct curl_http *http;
         struct upl_exchange *exchange;
         CURL *easy;
-        struct curl_slist *headers;
+        struct curl_slist *headers; /* nodes and lines in one piece of memory, see add_headers() */
+        size_t headers_bytes;
         uint64_t body_offset_bytes;
         int abort;       /* why one of our callbacks ended it */
         bool head_whole; /* the blank line behind the headers came */
@@ -115,7 +116,6 @@ static int take_status_line(struct upl_exchange *x, const char *line, size_t n)
 
 static int take_header_line(struct upl_exchange *x, const char *line, size_t n)
 {
-        _cleanup_free_ char *name = NULL, *value = NULL;
         const char *colon = memchr(line, ':', n), *start;
 
         if (!colon || n > HEADER_LINE_MAX)
@@ -126,11 +126,9 @@ static int take_header_line(struct upl_exchange *x, const char *line, size_t n)
                 start++;
                 n--;
         }
-        name = strndup(line, (size_t)(colon - line));
-        value = strndup(start, n);
-        if (!name || !value)
-                return -ENOMEM;
-        return upl_headers_set(&x->answer, name, value) == -ENOMEM ? -ENOMEM : 0;
+        return upl_headers_set_n(&x->answer, line, (size_t)(colon - line), start, n) == -ENOMEM
+                       ? -ENOMEM
+                       : 0;
 }
 
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
@@ -200,7 +198,9 @@ static void job_end(struct job *j)
 
         job_unlink(j);
         (void)curl_multi_remove_handle(h->multi, j->easy);
-        curl_slist_free_all(j->headers);
+        if (j->headers)
+                bth_wipe(j->headers, j->headers_bytes);
+        free(j->headers);
         if (h->n_idle < h->options.max_connections)
                 h->idle[h->n_idle++] = j->easy;
         else
@@ -209,38 +209,39 @@ static void job_end(struct job *j)
         free(j);
 }
 
+/* The request's headers and those that take away curl's own, as the list that curl reads: its nodes
+ * and then their lines, which are credentials, in one piece of memory. */
 static int add_headers(struct job *j)
 {
-        const struct upl_headers *from = j->exchange->headers;
+        /* A wait for "100 Continue" would cost a round trip a block; curl would invent a type. */
+        static const char *const without[] = { "Expect:", "Content-Type:" };
+        static const struct upl_headers none = { 0 };
+        const struct upl_headers *from = j->exchange->headers ? j->exchange->headers : &none;
+        size_t n_without = j->at_once && !upl_headers_get(from, "Content-Type") ? 2 : 1;
+        size_t n = from->n + n_without, bytes = n * sizeof(struct curl_slist);
         struct curl_slist *list;
+        char *line;
 
-        for (size_t i = 0; from && i < from->n; i++) {
-                _cleanup_buf_ struct bth_buf line = BTH_BUF_INIT;
-                /* curl's way to write a header with an empty value is a semicolon. */
-                const char *between = from->items[i].value[0] ? ": " : ";";
-                int r = bth_buf_add_format(&line, "%s%s%s", from->items[i].name, between,
-                                           from->items[i].value);
-
-                if (r < 0)
-                        return r;
-                list = curl_slist_append(j->headers, line.data);
-                bth_wipe(line.data, line.length);
-                if (!list)
-                        return -ENOMEM;
-                j->headers = list;
-        }
-        /* A wait for "100 Continue" would cost a round trip a block. */
-        list = curl_slist_append(j->headers, "Expect:");
+        for (size_t i = 0; i < from->n; i++)
+                bytes += strlen(from->items[i].name) + strlen(from->items[i].value) + 3;
+        list = malloc(bytes);
         if (!list)
                 return -ENOMEM;
-        j->headers = list;
-        if (j->at_once && !(from && upl_headers_get(from, "Content-Type"))) {
-                /* Else curl invents one. */
-                list = curl_slist_append(j->headers, "Content-Type:");
-                if (!list)
-                        return -ENOMEM;
-                j->headers = list;
+        line = (char *)(list + n);
+        for (size_t i = 0; i < n; i++) {
+                list[i].next = i + 1 < n ? &list[i + 1] : NULL;
+                if (i >= from->n) {
+                        list[i].data = (char *)(uintptr_t)without[i - from->n];
+                        continue;
+                }
+                list[i].data = line;
+                line = stpcpy(line, from->items[i].name);
+                /* curl's way to write a header with an empty value is a semicolon. */
+                line = stpcpy(line, from->items[i].value[0] ? ": " : ";");
+                line = stpcpy(line, from->items[i].value) + 1;
         }
+        j->headers = list;
+        j->headers_bytes = bytes;
         return 0;
 }
 

@@ -6,6 +6,8 @@
 
 #include "base/secret.h"
 
+#define HEADERS_AT_ONCE 16u
+
 const char *upl_method_to_string(enum upl_method m)
 {
         static const char *const names[_UPL_METHOD_MAX] = {
@@ -19,78 +21,92 @@ const char *upl_method_to_string(enum upl_method m)
 }
 
 /* A header that could end its line early would let a metadata value write headers of its own. */
-static bool header_valid(const char *name, const char *value)
+static bool header_valid(const char *name, size_t n_name, const char *value, size_t n_value)
 {
-        if (name[0] == '\0')
-                return false;
-        for (const char *c = name; *c; c++)
-                if (*c <= ' ' || *c == ':' || (unsigned char)*c >= 0x7f)
+        for (size_t i = 0; i < n_name; i++)
+                if (name[i] <= ' ' || name[i] == ':' || (unsigned char)name[i] >= 0x7f)
                         return false;
-        for (const char *c = value; *c; c++)
-                if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
+        for (size_t i = 0; i < n_value; i++)
+                if (((unsigned char)value[i] < ' ' && value[i] != '\t') || value[i] == 0x7f)
                         return false;
-        return true;
+        return n_name > 0;
 }
 
-static struct upl_header *find(const struct upl_headers *h, const char *name)
+static struct upl_header *find(const struct upl_headers *h, const char *name, size_t n)
 {
         for (size_t i = 0; i < h->n; i++)
-                if (bth_ascii_casecmp(h->items[i].name, name) == 0)
+                if (bth_ascii_ncasecmp(h->items[i].name, name, n) == 0 &&
+                    h->items[i].name[n] == '\0')
                         return &h->items[i];
         return NULL;
 }
 
-static void value_free(char *value)
+static void header_clear(struct upl_header *h)
 {
-        if (value)
-                bth_wipe(value, strlen(value));
-        free(value);
+        bth_wipe(h->value, strlen(h->value));
+        free(h->name);
+}
+
+static int make_room(struct upl_headers *h)
+{
+        struct upl_header *grown;
+
+        if (h->n >= UPL_HEADERS_MAX)
+                return -E2BIG;
+        if (h->n < h->allocated)
+                return 0;
+        grown = reallocarray(h->items, h->allocated + HEADERS_AT_ONCE, sizeof *grown);
+        if (!grown)
+                return -ENOMEM;
+        h->items = grown;
+        h->allocated += HEADERS_AT_ONCE;
+        return 0;
+}
+
+int upl_headers_set_n(struct upl_headers *h, const char *name, size_t n_name, const char *value,
+                      size_t n_value)
+{
+        struct upl_header *old, made;
+        int r;
+
+        if (!header_valid(name, n_name, value, n_value))
+                return -EINVAL;
+        old = find(h, name, n_name);
+        r = old ? 0 : make_room(h);
+        if (r < 0)
+                return r;
+        made.name = malloc(n_name + n_value + 2);
+        if (!made.name)
+                return -ENOMEM;
+        made.value = made.name + n_name + 1;
+        memcpy(made.name, name, n_name);
+        made.name[n_name] = '\0';
+        memcpy(made.value, value, n_value);
+        made.value[n_value] = '\0';
+        if (old) {
+                header_clear(old);
+                *old = made;
+        } else
+                h->items[h->n++] = made;
+        return 0;
 }
 
 int upl_headers_set(struct upl_headers *h, const char *name, const char *value)
 {
-        struct upl_header *old = find(h, name), *grown;
-        char *new_name, *new_value;
-
-        if (!header_valid(name, value))
-                return -EINVAL;
-        new_value = strdup(value);
-        if (!new_value)
-                return -ENOMEM;
-        if (old) {
-                value_free(old->value);
-                old->value = new_value;
-                return 0;
-        }
-        if (h->n >= UPL_HEADERS_MAX) {
-                value_free(new_value);
-                return -E2BIG;
-        }
-        new_name = strdup(name);
-        grown = new_name ? reallocarray(h->items, h->n + 1, sizeof *h->items) : NULL;
-        if (!grown) {
-                free(new_name);
-                value_free(new_value);
-                return -ENOMEM;
-        }
-        h->items = grown;
-        h->items[h->n++] = (struct upl_header){ .name = new_name, .value = new_value };
-        return 0;
+        return upl_headers_set_n(h, name, strlen(name), value, strlen(value));
 }
 
 const char *upl_headers_get(const struct upl_headers *h, const char *name)
 {
-        const struct upl_header *found = find(h, name);
+        const struct upl_header *found = find(h, name, strlen(name));
 
         return found ? found->value : NULL;
 }
 
 void upl_headers_clear(struct upl_headers *h)
 {
-        for (size_t i = 0; i < h->n; i++) {
-                free(h->items[i].name);
-                value_free(h->items[i].value);
-        }
+        for (size_t i = 0; i < h->n; i++)
+                header_clear(&h->items[i]);
         free(h->items);
         *h = (struct upl_headers){ 0 };
 }

@@ -28,7 +28,7 @@ const char *upl_method_to_string(enum upl_method m);
 
 struct upl_header {
         char *name;
-        char *value;
+        char *value; /* in one piece of memory with the name, behind it */
 };
 
 /* At most UPL_HEADERS_MAX headers; names compare without case. */
@@ -36,11 +36,15 @@ struct upl_header {
 struct upl_headers {
         struct upl_header *items;
         size_t n;
+        size_t allocated;
 };
 
 /* Sets a header or replaces it. Returns 0, -EINVAL for a name or value that is none (line ends and
  * other control characters), -E2BIG beyond the limit, -ENOMEM. */
 int upl_headers_set(struct upl_headers *h, const char *name, const char *value) _must_check_;
+/* The same of counted texts; a NUL in them is no header either. Returns as above. */
+int upl_headers_set_n(struct upl_headers *h, const char *name, size_t n_name, const char *value,
+                      size_t n_value) _must_check_;
 /* The value, borrowed; NULL when absent. */
 const char *upl_headers_get(const struct upl_headers *h, const char *name);
 void upl_headers_clear(struct upl_headers *h); /* wipes the values: they may be credentials */

@@ -3,7 +3,6 @@
 #include "uploader/retry.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/str.h"
 #include "base/time.h"
@@ -181,20 +180,12 @@ bool upl_retry_next(struct upl_retry *r, const struct upl_retry_policy *policy,
 
 uint64_t upl_retry_after_usec(const char *value, uint64_t realtime_usec)
 {
-        struct tm tm = { 0 };
-        uint64_t seconds;
-        const char *end;
-        time_t t;
+        uint64_t seconds, date;
 
         if (!value)
                 return 0;
         if (bth_parse_u64(value, &seconds) == 0)
                 return MIN(seconds, UPL_RETRY_AFTER_MAX_USEC / BTH_USEC_PER_SEC) * BTH_USEC_PER_SEC;
-        end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        if (!end || *end)
-                return 0;
-        t = timegm(&tm);
-        if (t <= 0 || (uint64_t)t * BTH_USEC_PER_SEC <= realtime_usec)
-                return 0;
-        return MIN((uint64_t)t * BTH_USEC_PER_SEC - realtime_usec, UPL_RETRY_AFTER_MAX_USEC);
+        date = bth_time_from_http(value);
+        return date > realtime_usec ? MIN(date - realtime_usec, UPL_RETRY_AFTER_MAX_USEC) : 0;
 }

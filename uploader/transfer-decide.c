@@ -4,7 +4,6 @@
 #include "uploader/parts.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/guid.h"
 #include "base/le.h"
@@ -15,15 +14,6 @@
 /* Last-Modified has whole seconds, and the measured clock is off by the answer's way. */
 #define CLOCK_TOLERANCE_USEC (5 * BTH_USEC_PER_SEC)
 
-static uint64_t http_time_usec(const char *text)
-{
-        struct tm tm = { 0 };
-        const char *end = text ? strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm) : NULL;
-        time_t t = end && !*end ? timegm(&tm) : 0;
-
-        return t > 0 ? (uint64_t)t * BTH_USEC_PER_SEC : 0;
-}
-
 /* What the service's clock says now, as far as its answers told. */
 static uint64_t service_now(struct upl_transfer_env *env)
 {
@@ -33,7 +23,7 @@ static uint64_t service_now(struct upl_transfer_env *env)
 
 void upl_transfer_learn(struct upl_transfer *t, const struct upl_call *call)
 {
-        uint64_t date = http_time_usec(upl_headers_get(call->answer, "Date"));
+        uint64_t date = bth_time_from_http(upl_headers_get(call->answer, "Date"));
 
         if (date == 0)
                 return;
@@ -149,7 +139,7 @@ int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours)
                 r = upl_blob_look(call.answer, &look);
         if (r < 0)
                 return r;
-        modified = http_time_usec(look.last_modified);
+        modified = bth_time_from_http(look.last_modified);
         if (look.length_bytes != t->plan->length_bytes || !bth_streq(look.type, type) ||
             bth_streq(look.etag, t->intent.etag) ||
             modified + CLOCK_TOLERANCE_USEC < t->intent.realtime_usec)

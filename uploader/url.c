@@ -36,20 +36,24 @@ static int add_encoded(struct bth_buf *url, const char *text, bool keep_slash)
         static const char digits[] = "0123456789ABCDEF";
         size_t n = strlen(text);
         int r = bth_buf_reserve(url, n * 3 + 1);
+        char *out;
 
         if (r < 0)
                 return r;
+        out = url->data + url->length;
         for (size_t i = 0; i < n; i++) {
-                unsigned char c = (unsigned char)text[i];
-                char three[3] = { '%', digits[c >> 4], digits[c & 15] };
+                const unsigned char c = (unsigned char)text[i];
 
-                if (is_unreserved(c) || (keep_slash && c == '/'))
-                        r = bth_buf_add(url, &text[i], 1);
-                else
-                        r = bth_buf_add(url, three, sizeof three);
-                if (r < 0)
-                        return r;
+                if (is_unreserved(c) || (keep_slash && c == '/')) {
+                        *out++ = (char)c;
+                        continue;
+                }
+                *out++ = '%';
+                *out++ = digits[c >> 4];
+                *out++ = digits[c & 15];
         }
+        *out = '\0';
+        url->length = (size_t)(out - url->data);
         return 0;
 }
 

@@ -219,6 +219,56 @@ static void test_guid(void **state)
         assert_string_equal(bth_guid_to_string(&g, text), "4967d63b-2e29-4ad8-8399-f6a339e3d001");
 }
 
+static void test_http_dates(void **state)
+{
+        static const char *const none[] = {
+                "",
+                "Wed, 09 Apr 2031 07:15:02 UTC",
+                "Wed, 9 Apr 2031 07:15:02 GMT",
+                "Wed, 09 apr 2031 07:15:02 GMT",
+                "Abc, 09 Apr 2031 07:15:02 GMT",
+                "Sun, 30 Feb 2031 07:15:02 GMT",
+                "Wed, 00 Apr 2031 07:15:02 GMT",
+                "Wed, 09 Apr 2031 24:15:02 GMT",
+                "Wed, 09 Apr 2031 07:60:02 GMT",
+                "Wed, 09 Apr 1969 07:15:02 GMT",
+                "Wed, 09 Apr -031 07:15:02 GMT",
+                "Wed, 09 Apr 2031 07:15:02 GMT ",
+                "Wednesday, 09-Apr-31 07:15:02",
+        };
+        char text[BTH_TIME_TEXT_MAX];
+
+        assert_int_equal(bth_time_from_http("Wed, 09 Apr 2031 07:15:02 GMT"),
+                         UINT64_C(1933485302000000));
+        assert_int_equal(bth_time_from_http("Sat, 31 Dec 2016 23:59:60 GMT"),
+                         UINT64_C(1483228799000000));
+        for (uint64_t usec = 86400 * BTH_USEC_PER_SEC; usec < UINT64_C(1) << 52;
+             usec += UINT64_C(98765432123) * 1000)
+                assert_int_equal(bth_time_from_http(bth_time_http(usec, text)),
+                                 usec / BTH_USEC_PER_SEC * BTH_USEC_PER_SEC);
+        for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+                assert_int_equal(bth_time_from_http(none[i]), 0);
+        assert_int_equal(bth_time_from_http(NULL), 0);
+}
+
+/* Into what is free, into what must grow, and behind what is there. */
+static void test_formatting(void **state)
+{
+        for (int n = 0; n < 400; n++) {
+                _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+
+                assert_int_equal(bth_buf_add_string(&b, "<"), 0);
+                assert_int_equal(bth_buf_add_format(&b, "%0*d", n, 7), 0);
+                assert_int_equal(bth_buf_add_format(&b, "%s", ">"), 0);
+                assert_int_equal(b.length, MAX(n, 1) + 2);
+                assert_int_equal(strlen(b.data), b.length);
+                assert_true(b.data[0] == '<' && b.data[b.length - 2] == '7');
+        }
+        assert_int_equal(bth_ascii_ncasecmp("Content-MD5", "content-md5: x", 11), 0);
+        assert_true(bth_ascii_ncasecmp("Content", "content-md5", 11) < 0);
+        assert_int_equal(bth_ascii_ncasecmp("a", "b", 0), 0);
+}
+
 static void test_utf_lone_surrogate(void **state)
 {
         const uint8_t units[] = { 'a', 0, 0x3d, 0xd8, 0x00, 0xde, 0x00, 0xd8 };
@@ -313,6 +363,7 @@ int main(void)
                 cmocka_unit_test(test_guid),           cmocka_unit_test(test_utf_lone_surrogate),
                 cmocka_unit_test(test_source_window),  cmocka_unit_test(test_status),
                 cmocka_unit_test(test_time_from_text), cmocka_unit_test(test_exit_from_systemd),
+                cmocka_unit_test(test_http_dates),     cmocka_unit_test(test_formatting),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
