@@ -28,7 +28,6 @@ FILES = [
     "lib/systemd/system/berth-worker@.service",
     "lib/sysusers.d/berth.conf",
     "lib/tmpfiles.d/berth.conf",
-    "lib/tmpfiles.d/berth-lights.conf",
     "lib/udev/rules.d/60-berth.rules",
     "share/doc/berth/berth-alerts.yml",
     "share/doc/berth/examples/credentials.conf",

@@ -102,28 +102,27 @@ class Drive:
         return {f"{self.serial}/{name}": data for name, data in self.files.items()}
 
 
-def programs(folder: pathlib.Path, files: "dict[str, bytes]") -> pathlib.Path:
+def pack(folder: pathlib.Path, files: "dict[str, bytes]", programs: "dict[pathlib.Path, str]") -> pathlib.Path:
     archive = guest.Archive()
-    for built, path in PROGRAMS.items():
-        archive.program(BUILD / built, path)
-    for tool in ["/usr/bin/setpriv", "/usr/bin/systemd-tmpfiles"]:
-        archive.program(tool, tool)
-    for tool in ["chgrp", "chmod"]:  # by these names in the rules
+    for built, path in programs.items():
+        archive.program(built, path)
+    archive.program("/usr/bin/setpriv", "/usr/bin/setpriv")
+    for tool in ["sh", "chgrp", "chmod"]:  # by these names in the rules
         archive.link(f"/usr/bin/{tool}", "/bin/busybox")
     archive.file("/etc/passwd", USERS)
     archive.file("/etc/group", GROUPS)
     archive.file("/lib/udev/rules.d/60-berth.rules", (SOURCE / "systemd/60-berth.rules").read_bytes())
-    archive.file("/usr/lib/tmpfiles.d/berth-lights.conf", (SOURCE / "systemd/berth-lights.conf").read_bytes())
     for path, data in files.items():
         archive.file(path, data, 0o600)
     return archive.write(folder / "programs.cpio")
 
 
 class Station:
-    """`sata` is the drive that is in the machine from the start; `keys` are more lines of [station]."""
+    """`sata` is the drive that is in the machine from the start; `keys` are more lines of [station], `programs` more
+    programs and where they are in the guest."""
 
     def __init__(self, folder: pathlib.Path, server: Azurite, sata: "Drive | None" = None, keys: str = "",
-                 files: "dict[str, bytes] | None" = None):
+                 bays: "dict[str, str]" = BAYS, programs: "dict[pathlib.Path, str] | None" = None):
         self.folder, self.server = folder, server
         self.plugged: "dict[str, Drive]" = {}
         kernel, base = guest.base()
@@ -132,15 +131,16 @@ class Station:
             more = ["-drive", f"if=none,id=sata,file={sata.image},format=raw,snapshot=on",
                     "-device", f"ide-hd,bus=ide.1,drive=sata,serial={sata.serial},model=BERTH SATA DISK,"
                                "wwn=0x5000c500a1b2c3d4,rotation_rate=1"]
-        inside = {"/etc/berth/berthd.conf": self.configuration(keys).encode(), "/etc/berth/account.key": KEY.encode(),
-                  **(files or {})}
-        self.machine = Machine(kernel, [base, programs(folder, inside)], folder, server.port, more)
+        inside = {"/etc/berth/berthd.conf": self.configuration(keys, bays).encode(), "/etc/berth/account.key": KEY.encode()}
+        ours = {BUILD / built: path for built, path in PROGRAMS.items()}
+        archive = pack(folder, inside, {**ours, **(programs or {})})
+        self.machine = Machine(kernel, [base, archive], folder, server.port, more)
 
     @staticmethod
-    def configuration(keys: str) -> str:
+    def configuration(keys: str, bays: "dict[str, str]") -> str:
         return ("[station]\nname = vm\nstate_directory = /var/lib/berth\nrun_directory = /run/berth\n"
                 f"worker = /usr/libexec/berth/berth-worker\nmemory = 192MiB\n{keys}"
-                + "".join(f"[bay {name}]\n{place}\n" for name, place in BAYS.items())
+                + "".join(f"[bay {name}]\n{place}\n" for name, place in bays.items())
                 + f"[account {ACCOUNT}]\nendpoint = http://{BLOBS}/{ACCOUNT}\nallow_plain = yes\ncredential = key\n"
                   "credential_file = /etc/berth/account.key\n")
 
