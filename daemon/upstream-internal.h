@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "daemon/client.h"
+#include "daemon/credential.h"
 #include "daemon/upstream.h"
 
 /* One direction: when it may try again, and what is under way. */
@@ -30,6 +31,7 @@ struct dmn_upstream {
         sd_event *loop;
         struct job_thread *store;
         struct dmn_client *client;
+        struct dmn_credential_watch *token; /* NULL: it is not in a file */
         const struct dmn_upstream_events *events;
         void *userdata;
         struct dmn_upstream_config config; /* its own texts */

@@ -9,17 +9,22 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "daemon/credential.h"
 #include "daemon/upstream-internal.h"
 
 /* --- requests --- */
 
+/* As an account has it. */
+static struct dmn_account_config token_of(const struct dmn_upstream *u)
+{
+        return (struct dmn_account_config){ .name = (char *)(uintptr_t) "job_service",
+                                            .credential_kind = (char *)(uintptr_t) "bearer",
+                                            .credential_file = u->config.token };
+}
+
 static int read_token(const struct dmn_upstream *u, struct bth_secret **ret,
                       struct bth_error *error)
 {
-        const struct dmn_account_config a = { .name = (char *)(uintptr_t) "job_service",
-                                              .credential_kind = (char *)(uintptr_t) "bearer",
-                                              .credential_file = u->config.token };
+        const struct dmn_account_config a = token_of(u);
 
         *ret = NULL;
         return u->config.token ? dmn_credential_read(&a, ret, error) : 0;
@@ -130,6 +135,29 @@ void upstream_well(struct dmn_upstream *u, struct upstream_way *way)
                 u->error = BTH_ERROR_INIT;
 }
 
+/* A new token: what waits need not wait any longer. */
+static void on_token(void *userdata, const char *account)
+{
+        struct dmn_upstream *u = userdata;
+        struct upstream_way *const ways[] = { &u->push, &u->fetch };
+
+        (void)account;
+        for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+                if (ways[i]->busy || ways[i]->failures == 0)
+                        continue;
+                ways[i]->again_usec = 0;
+                upstream_at(ways[i], 0);
+        }
+}
+
+static int watch_token(struct dmn_upstream *u)
+{
+        struct dmn_account_config a = token_of(u);
+        const struct dmn_config c = { .accounts = &a, .n_accounts = 1 };
+
+        return u->config.token ? dmn_credential_watch(u->loop, &c, on_token, u, &u->token) : 0;
+}
+
 /* --- memory --- */
 
 static void destroy(struct dmn_upstream *u)
@@ -224,6 +252,8 @@ static int set_up(struct dmn_upstream *u, const struct dmn_config *config)
         if (r == 0)
                 r = dmn_client_new(u->loop, &u->client);
         if (r == 0)
+                r = watch_token(u);
+        if (r == 0)
                 r = add_timer(u, &u->push, upstream_on_push);
         if (r == 0)
                 r = add_timer(u, &u->fetch, upstream_on_fetch);
@@ -291,6 +321,7 @@ struct dmn_upstream *dmn_upstream_free(struct dmn_upstream *u)
         u->push.timer = sd_event_source_disable_unref(u->push.timer);
         u->fetch.timer = sd_event_source_disable_unref(u->fetch.timer);
         u->client = dmn_client_free(u->client);
+        u->token = dmn_credential_watch_free(u->token);
         u->freed = true;
         if (u->in_store == 0)
                 destroy(u);

@@ -119,7 +119,9 @@ static enum MHD_Result answer_events(struct service *s, struct MHD_Connection *c
                 else
                         take(s, e);
         }
-        text = json_dumps(json_pack("{s:i, s:o}", "applied", (int)n, "refused", refused), 0);
+        json_decref(j);
+        j = json_pack("{s:i, s:o}", "applied", (int)n, "refused", refused);
+        text = json_dumps(j, 0);
         json_decref(j);
         if (s->drop) {
                 s->drop = false;
