@@ -21,7 +21,7 @@ const char *job_hub_conflict_to_string(enum job_hub_conflict_kind k)
 int job_hub_stations(struct job_store *s, job_hub_station_fn each, void *userdata,
                      struct bth_error *error)
 {
-        _cleanup_sql_ sql_statement *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st,
                     "SELECT source, min(first_usec), max(heard_usec), sum(applied), sum(late),"
                     " sum(duplicates), sum(refused), (SELECT count(*) FROM hub_facets f"
@@ -59,7 +59,7 @@ static int bad_page(struct bth_error *error)
 int job_hub_views(struct job_store *s, const struct job_hub_filter *filter, job_hub_view_fn each,
                   void *userdata, struct bth_error *error)
 {
-        _cleanup_sql_ sql_statement *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         const char *source = filter->source ? filter->source : "";
         const char *subject = filter->subject ? filter->subject : "";
         char key[SERIAL_KEY_MAX];
@@ -101,7 +101,7 @@ int job_hub_views(struct job_store *s, const struct job_hub_filter *filter, job_
 int job_hub_conflicts(struct job_store *s, uint64_t now_usec, size_t limit,
                       job_hub_conflict_fn each, void *userdata, struct bth_error *error)
 {
-        _cleanup_sql_ sql_statement *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         const uint64_t since = now_usec > SAME_NAME_USEC ? now_usec - SAME_NAME_USEC : 0;
         int r;
 
@@ -154,7 +154,8 @@ static void put_id(struct ids *ids, uint64_t id)
         ids->n++;
 }
 
-static int put_ids(struct job_store *s, sql_statement *st, struct ids *ids, struct bth_error *error)
+static int put_ids(struct job_store *s, struct sql_statement *st, struct ids *ids,
+                   struct bth_error *error)
 {
         int r;
 
@@ -168,7 +169,7 @@ static int ids_at(struct job_store *s, const char *location, uint64_t after, str
                   struct bth_error *error)
 {
         char key[LOCATION_MAX] = "";
-        sql_statement *st;
+        struct sql_statement *st;
         size_t n = 0;
         int r;
 
@@ -188,7 +189,7 @@ static int ids_of(struct job_store *s, const char *serial, uint64_t after, struc
                   struct bth_error *error)
 {
         char key[SERIAL_KEY_MAX];
-        sql_statement *st;
+        struct sql_statement *st;
         int r;
 
         store_serial_key(serial, key);

@@ -71,7 +71,7 @@ static int look_for_twins(struct taking *t, const char *serial)
 {
         _cleanup_buf_ struct bth_buf sources = BTH_BUF_INIT;
         char key[SERIAL_KEY_MAX];
-        sql_statement *st;
+        struct sql_statement *st;
         size_t n = 0;
         int r;
 
@@ -265,7 +265,7 @@ static int take_one(struct taking *t, size_t index, const json_t *event)
 static int find_holder(struct job_store *s, const char *subject, char **ret,
                        struct bth_error *error)
 {
-        _cleanup_sql_ sql_statement *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st,
                     "SELECT source FROM hub_facets WHERE subject = ? AND facet > 0"
                     " ORDER BY facet DESC, docked DESC, time_usec DESC, source LIMIT 1",
@@ -282,7 +282,7 @@ static int find_holder(struct job_store *s, const char *subject, char **ret,
 static int find_told(struct taking *t, const char *source, const char *subject, json_t **ret_text,
                      struct job_told *ret)
 {
-        _cleanup_sql_ sql_statement *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         uint64_t gone = 0;
         int r = sql(t->s, t->error, &st,
                     "SELECT kind, data, station, seq FROM hub_facets WHERE source = ?"

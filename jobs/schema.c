@@ -6,13 +6,8 @@
  * to. AUTOINCREMENT keeps ids from being used twice. Texts that people or SQLite compare have a
  * canonical form beside them (serial_key). The names of the columns of a model are those of its
  * members. Source: sqlite.org/lang_createtable.html. */
-#include <inttypes.h>
-
-#include "base/guid.h"
 #include "base/macros.h"
 #include "jobs/sql.h"
-
-#define APPLICATION_ID 0x42525448 /* "BRTH" */
 
 static const char *const migrations[] = {
         /* 1: the first release */
@@ -124,95 +119,7 @@ static const char *const migrations[] = {
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");
 
-static int pragma(struct job_store *s, const char *text, uint64_t *ret, struct bth_error *error)
+const char *sql_migration(uint64_t version)
 {
-        sqlite3_stmt *st = NULL;
-        int r = sqlite3_prepare_v2(s->db, text, -1, &st, NULL);
-
-        if (r == SQLITE_OK)
-                r = sqlite3_step(st);
-        if (r == SQLITE_ROW)
-                *ret = sql_u64(st, 0);
-        (void)sqlite3_finalize(st); /* says again what step() said */
-        return r == SQLITE_ROW || r == SQLITE_DONE ? 0 : sql_error(s, r, error);
-}
-
-static int set_number(struct job_store *s, const char *name, uint64_t v, struct bth_error *error)
-{
-        char text[64];
-        uint64_t unused;
-
-        (void)snprintf(text, sizeof text, "PRAGMA %s = %" PRIu64, name, v);
-        return pragma(s, text, &unused, error);
-}
-
-static int execute(struct job_store *s, const char *text, struct bth_error *error)
-{
-        int r = sqlite3_exec(s->db, text, NULL, NULL, NULL);
-
-        return r == SQLITE_OK ? 0 : sql_error(s, r, error);
-}
-
-static int make_uid(struct job_store *s, struct bth_error *error)
-{
-        char text[BTH_GUID_TEXT_MAX];
-        struct bth_guid g;
-        int r = bth_guid_random(&g);
-
-        if (r < 0)
-                return r;
-        return sql_run(s, error, "INSERT INTO meta (name, value) VALUES ('uid', ?)", "s",
-                       bth_guid_to_string(&g, text));
-}
-
-static int migrate_from(struct job_store *s, uint64_t version, struct bth_error *error)
-{
-        int r = 0;
-
-        for (uint64_t v = version; v < JOB_STORE_VERSION && r == 0; v++)
-                r = execute(s, migrations[v], error);
-        if (r == 0 && version == 0)
-                r = make_uid(s, error);
-        if (r == 0 && version == 0)
-                r = set_number(s, "application_id", APPLICATION_ID, error);
-        if (r == 0)
-                r = set_number(s, "user_version", JOB_STORE_VERSION, error);
-        return r;
-}
-
-/* An empty file becomes a store; anything else must say that it is one. */
-static int recognise(struct job_store *s, uint64_t *ret_version, struct bth_error *error)
-{
-        uint64_t id = 0, version = 0, tables = 0;
-        int r = pragma(s, "PRAGMA application_id", &id, error);
-
-        if (r == 0)
-                r = pragma(s, "PRAGMA user_version", &version, error);
-        if (r == 0)
-                r = pragma(s, "SELECT count(*) FROM sqlite_master", &tables, error);
-        if (r < 0)
-                return r;
-        if (id != APPLICATION_ID && (id != 0 || version != 0 || tables != 0))
-                return bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
-                                     "this is a database, but not the store of a station");
-        if (version > JOB_STORE_VERSION)
-                return bth_error_set(error, -EPROTONOSUPPORT, BTH_REASON_STORE_NEWER,
-                                     "the records have version %" PRIu64
-                                     ", and this program knows only up to version %u",
-                                     version, JOB_STORE_VERSION);
-        *ret_version = version;
-        return 0;
-}
-
-int sql_migrate(struct job_store *s, struct bth_error *error)
-{
-        uint64_t version = 0;
-        int r = recognise(s, &version, error);
-
-        if (r < 0 || version == JOB_STORE_VERSION)
-                return r;
-        r = sql_begin(s, error);
-        if (r < 0)
-                return r;
-        return sql_end(s, migrate_from(s, version, error), error);
+        return version < ARRAY_SIZE(migrations) ? migrations[version] : NULL;
 }

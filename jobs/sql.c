@@ -1,131 +1,84 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* sql - see sql.h. */
+/* sql - what both databases have in common; see sql.h. */
 #include <assert.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/guid.h"
 #include "base/str.h"
 #include "jobs/sql.h"
 
-/* The write-ahead log is folded into the file when it has so many pages of 4 KiB. */
-#define SETTINGS                            \
-        "PRAGMA locking_mode = EXCLUSIVE;"  \
-        "PRAGMA journal_mode = WAL;"        \
-        "PRAGMA synchronous = FULL;"        \
-        "PRAGMA foreign_keys = ON;"         \
-        "PRAGMA secure_delete = ON;"        \
-        "PRAGMA trusted_schema = OFF;"      \
-        "PRAGMA temp_store = MEMORY;"       \
-        "PRAGMA wal_autocheckpoint = 1000;" \
-        "PRAGMA journal_size_limit = 4194304"
-
-int sql_error(struct job_store *s, int code, struct bth_error *error)
-{
-        const char *said = s && s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
-
-        switch (code & 0xff) {
-        case SQLITE_FULL:
-                return bth_error_set(error, -ENOSPC, BTH_REASON_DISK_FULL,
-                                     "the records of the station cannot be written: disk full");
-        case SQLITE_NOMEM:
-                return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
-                                     "there is no memory for the records of the station");
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-                return bth_error_set(error, -EBUSY, BTH_REASON_STORE_BUSY,
-                                     "another process uses the records of the station");
-        case SQLITE_CORRUPT:
-        case SQLITE_NOTADB:
-                return bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
-                                     "the records of the station are damaged (%s)", said);
-        case SQLITE_READONLY:
-                return bth_error_set(error, -EROFS, BTH_REASON_FILE_UNWRITABLE,
-                                     "the records of the station may not be written (%s)", said);
-        case SQLITE_IOERR:
-        case SQLITE_CANTOPEN:
-                return bth_error_set(error, -EIO, BTH_REASON_FILE_UNWRITABLE,
-                                     "the records of the station cannot be read or written (%s)",
-                                     said);
-        case SQLITE_CONSTRAINT:
-                return bth_error_set(error, -EEXIST, BTH_REASON_CONFLICT,
-                                     "the records of the station do not allow it (%s)", said);
-        case SQLITE_TOOBIG:
-                return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
-                                     "a text is too long for the records of the station");
-        default:
-                return bth_error_set(error, -EIO, BTH_REASON_INTERNAL,
-                                     "the records of the station: %s", said);
-        }
-}
-
 /* --- statements --- */
 
-static int prepare(struct job_store *s, const char *text, sqlite3_stmt **ret,
-                   struct bth_error *error)
+static int prepare(struct job_store *s, const char *text, const char *types,
+                   struct sql_statement **ret, struct bth_error *error)
 {
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         int r;
 
         for (size_t i = 0; i < s->n_statements; i++)
                 if (s->statements[i].text == text) {
-                        *ret = s->statements[i].statement;
+                        *ret = &s->statements[i];
                         return 0;
                 }
         assert(s->n_statements < SQL_MAX_STATEMENTS); /* one a literal of this folder */
-        r = sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL);
-        if (r != SQLITE_OK)
-                return sql_error(s, r, error);
-        s->statements[s->n_statements].text = text;
-        s->statements[s->n_statements++].statement = st;
+        st = &s->statements[s->n_statements];
+        *st = (struct sql_statement){ .store = s, .text = text, .types = types };
+        r = s->backend->prepare(st, error);
+        if (r < 0)
+                return r;
+        s->n_statements++;
         *ret = st;
         return 0;
 }
 
-static int bind_one(sqlite3_stmt *st, int i, char type, va_list *ap)
+static struct sql_value value_of(char type, va_list *ap)
 {
-        const void *p;
-        size_t n;
+        struct sql_value v = { .type = type };
 
         switch (type) {
         case 'u':
-                return sqlite3_bind_int64(st, i, (sqlite3_int64)va_arg(*ap, uint64_t));
+                v.number = va_arg(*ap, uint64_t);
+                break;
         case 's':
-                p = va_arg(*ap, const char *);
-                return sqlite3_bind_text(st, i, p, -1, SQLITE_STATIC);
-        case 'b':
-                p = va_arg(*ap, const void *);
-                n = va_arg(*ap, size_t);
-                return sqlite3_bind_blob64(st, i, p, n, SQLITE_STATIC);
+                v.data = va_arg(*ap, const char *);
+                v.n = v.data ? strlen(v.data) : 0;
+                break;
         default:
-                assert(false);
-                return SQLITE_MISUSE;
+                assert(type == 'b');
+                v.data = va_arg(*ap, const void *);
+                v.n = va_arg(*ap, size_t);
+                break;
         }
+        return v;
 }
 
-static int sql_v(struct job_store *s, struct bth_error *error, sqlite3_stmt **ret, const char *text,
-                 const char *types, va_list *ap)
+static int sql_v(struct job_store *s, struct bth_error *error, struct sql_statement **ret,
+                 const char *text, const char *types, va_list *ap)
 {
-        sqlite3_stmt *st = NULL;
-        int r = prepare(s, text, &st, error);
+        struct sql_value values[SQL_MAX_ARGUMENTS];
+        struct sql_statement *st;
+        size_t n = 0;
+        int r = prepare(s, text, types, &st, error);
 
         if (r < 0)
                 return r;
-        for (int i = 0; types[i]; i++) {
-                int k = bind_one(st, i + 1, types[i], ap);
-
-                if (k != SQLITE_OK) {
-                        sql_done(st);
-                        return sql_error(s, k, error);
-                }
+        for (; types[n]; n++) {
+                assert(n < SQL_MAX_ARGUMENTS);
+                values[n] = value_of(types[n], ap);
+        }
+        r = s->backend->bind(st, values, n, error);
+        if (r < 0) {
+                sql_done(st);
+                return r;
         }
         *ret = st;
         return 0;
 }
 
-int sql(struct job_store *s, struct bth_error *error, sqlite3_stmt **ret, const char *text,
+int sql(struct job_store *s, struct bth_error *error, struct sql_statement **ret, const char *text,
         const char *types, ...)
 {
         va_list ap;
@@ -137,24 +90,19 @@ int sql(struct job_store *s, struct bth_error *error, sqlite3_stmt **ret, const 
         return r;
 }
 
-int sql_row(struct job_store *s, sqlite3_stmt *st, struct bth_error *error)
+int sql_row(struct job_store *s, struct sql_statement *st, struct bth_error *error)
 {
-        int r = sqlite3_step(st);
-
-        if (r == SQLITE_ROW)
-                return 1;
-        return r == SQLITE_DONE ? 0 : sql_error(s, r, error);
+        return s->backend->step(st, error);
 }
 
-void sql_done(sqlite3_stmt *st)
+void sql_done(struct sql_statement *st)
 {
-        (void)sqlite3_reset(st); /* says again what step() said */
-        (void)sqlite3_clear_bindings(st);
+        st->store->backend->reset(st);
 }
 
 int sql_run(struct job_store *s, struct bth_error *error, const char *text, const char *types, ...)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         va_list ap;
         int r;
 
@@ -167,7 +115,7 @@ int sql_run(struct job_store *s, struct bth_error *error, const char *text, cons
 int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, const char *text,
                const char *types, ...)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         va_list ap;
         int r;
 
@@ -184,15 +132,42 @@ int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, cons
 
 int sql_changes(struct job_store *s)
 {
-        return sqlite3_changes(s->db);
+        return s->backend->changes(s);
 }
 
-int sql_copy(sqlite3_stmt *st, int column, char **ret)
+uint64_t sql_last_id(struct job_store *s)
+{
+        return s->backend->last_id(s);
+}
+
+uint64_t sql_u64(struct sql_statement *st, int column)
+{
+        return st->store->backend->column(st, column, 'u').number;
+}
+
+bool sql_is_null(struct sql_statement *st, int column)
+{
+        return st->store->backend->column(st, column, 's').data == NULL;
+}
+
+const char *sql_text(struct sql_statement *st, int column)
+{
+        return st->store->backend->column(st, column, 's').data;
+}
+
+int sql_copy(struct sql_statement *st, int column, char **ret)
 {
         const char *text = sql_text(st, column);
 
         *ret = text ? strdup(text) : NULL;
         return text && !*ret ? -ENOMEM : 0;
+}
+
+int sql_secret(struct sql_statement *st, int column, struct bth_secret **ret)
+{
+        const struct sql_value v = st->store->backend->column(st, column, 'b');
+
+        return v.data ? bth_secret_new_copy(v.data, v.n, ret) : -ENOMEM;
 }
 
 /* --- transactions --- */
@@ -202,7 +177,7 @@ int sql_begin(struct job_store *s, struct bth_error *error)
         int r;
 
         assert(!s->inside);
-        r = sql_run(s, error, "BEGIN IMMEDIATE", "");
+        r = s->backend->begin(s, false, error);
         s->inside = r == 0;
         return r;
 }
@@ -211,48 +186,63 @@ int sql_end(struct job_store *s, int r, struct bth_error *error)
 {
         assert(s->inside);
         if (r == 0)
-                r = sql_run(s, error, "COMMIT", "");
-        /* A full disk may have taken everything back already; then this has nothing to do. */
-        if (r < 0 && !sqlite3_get_autocommit(s->db))
-                (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+                r = s->backend->end(s, true, error);
+        if (r < 0)
+                (void)s->backend->end(s, false, NULL); /* what went wrong before is told */
         s->inside = false;
         return r;
 }
 
+int sql_begin_reading(struct job_store *s, bool *ret_begun, struct bth_error *error)
+{
+        int r = s->inside ? 0 : s->backend->begin(s, true, error);
+
+        *ret_begun = r == 0 && !s->inside;
+        s->inside |= *ret_begun;
+        return r;
+}
+
+void sql_end_reading(struct job_store *s)
+{
+        (void)s->backend->end(s, false, NULL); /* nothing was written */
+        s->inside = false;
+}
+
+int sql_check(struct job_store *s, struct bth_error *error)
+{
+        return s->backend->check(s, error);
+}
+
 int sql_scrub(struct job_store *s, struct bth_error *error)
 {
-        int r = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-
-        return r == SQLITE_OK ? 0 : sql_error(s, r, error);
+        return s->backend->scrub(s, error);
 }
 
 /* --- opening --- */
 
-/* SQLite would make the file with the umask of the process; it holds keys, so it is made before. A
- * file that is there is not opened here: closing it would take away the locks of this process. */
-static int make_private(const char *path, struct bth_error *error)
+int sql_make_uid(struct job_store *s, struct bth_error *error)
 {
-        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        int r = fd < 0 ? -errno : 0;
-        struct stat st;
+        char text[BTH_GUID_TEXT_MAX];
+        struct bth_guid g;
+        int r = bth_guid_random(&g);
 
-        if (r == -EEXIST) {
-                r = lstat(path, &st) < 0 ? -errno : 0;
-                if (r == 0 && !S_ISREG(st.st_mode))
-                        r = -EINVAL;
-                if (r == 0 && (st.st_mode & 077) != 0 && chmod(path, 0600) < 0)
-                        r = -errno;
-        }
         if (r < 0)
-                return bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
-                                     "the records of the station cannot be opened: %s",
-                                     bth_strerror(r));
-        return 0;
+                return r;
+        return sql_run(s, error, "INSERT INTO meta (name, value) VALUES ('uid', ?)", "s",
+                       bth_guid_to_string(&g, text));
+}
+
+int sql_too_new(uint64_t version, struct bth_error *error)
+{
+        return bth_error_set(error, -EPROTONOSUPPORT, BTH_REASON_STORE_NEWER,
+                             "the records have version %" PRIu64
+                             ", and this program knows only up to version %u",
+                             version, JOB_STORE_VERSION);
 }
 
 static int read_meta(struct job_store *s, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         uint64_t used = 0;
         int r = sql_number(s, error, &used, "SELECT count(*) FROM meta WHERE name = 'outbox'", "");
 
@@ -270,21 +260,6 @@ static int read_meta(struct job_store *s, struct bth_error *error)
         return 0;
 }
 
-static int open_database(struct job_store *s, const char *path, struct bth_error *error)
-{
-        int r = sqlite3_open_v2(path, &s->db,
-                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                                NULL);
-
-        if (r == SQLITE_OK)
-                r = sqlite3_exec(s->db, SETTINGS, NULL, NULL, NULL);
-        if (r != SQLITE_OK)
-                return sql_error(s, r, error);
-        (void)sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, 16 << 20);
-        (void)sqlite3_limit(s->db, SQLITE_LIMIT_ATTACHED, 0);
-        return 0;
-}
-
 int job_store_open(const char *path, struct job_store **ret_store, struct bth_error *error)
 {
         _cleanup_(job_store_closep) struct job_store *s = calloc(1, sizeof *s);
@@ -292,12 +267,15 @@ int job_store_open(const char *path, struct job_store **ret_store, struct bth_er
 
         if (!s)
                 return -ENOMEM;
-        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
-        r = make_private(path, error);
+        if (bth_starts_with(path, "postgresql://")) {
+                bth_error_at(error, "postgresql", 0, BTH_ERROR_NO_OFFSET);
+                r = sql_pg_open(s, path, error);
+        } else {
+                bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+                r = sql_lite_open(s, path, error);
+        }
         if (r == 0)
-                r = open_database(s, path, error);
-        if (r == 0)
-                r = sql_migrate(s, error);
+                r = s->backend->migrate(s, error);
         if (r == 0)
                 r = read_meta(s, error);
         if (r == 0)
@@ -310,8 +288,9 @@ struct job_store *job_store_close(struct job_store *s)
         if (!s)
                 return NULL;
         for (size_t i = 0; i < s->n_statements; i++)
-                (void)sqlite3_finalize(s->statements[i].statement);
-        (void)sqlite3_close(s->db); /* nothing is left open that could keep it from closing */
+                s->backend->finalize(&s->statements[i]);
+        if (s->backend)
+                s->backend->close(s);
         free(s);
         return NULL;
 }

@@ -1,38 +1,79 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* sql - the store's own layer over SQLite: prepared statements, errors, transactions, migrations.
- * Inside jobs/ only. One thread. Source: sqlite.org/c3ref. */
+/* sql - the store's own layer over a database: statements, errors, transactions, migrations.
+ *
+ *     store-*.c, hub*.c ── sql() ── struct sql_backend ── sql-lite.c   one file, one process
+ *                                                     └── sql-pg.c     a server, several processes
+ *
+ * There is one text of each statement, in what both databases understand; sql-pg.c puts other words
+ * for the few that it does not know. Inside jobs/ only. One thread.
+ * Source: sqlite.org/c3ref; PostgreSQL 15, chapter 34. */
 #pragma once
-
-#include <sqlite3.h>
 
 #include "jobs/store.h"
 
-#define SQL_MAX_STATEMENTS 128
+#define SQL_MAX_STATEMENTS 160
+#define SQL_MAX_ARGUMENTS  32
+
+struct sql_statement {
+        struct job_store *store;
+        const char *text;  /* the literal: compared by address */
+        const char *types; /* of its arguments */
+        void *handle;      /* the backend's */
+};
+
+/* One argument: a number, or `n` borrowed bytes; `data` NULL: NULL. */
+struct sql_value {
+        char type; /* as in sql() */
+        uint64_t number;
+        const void *data;
+        size_t n;
+};
+
+/* All but the last four may fail with errors of the store, and set `error`. */
+struct sql_backend {
+        int (*prepare)(struct sql_statement *st, struct bth_error *error);
+        /* `values` are borrowed until reset() */
+        int (*bind)(struct sql_statement *st, const struct sql_value *values, size_t n,
+                    struct bth_error *error);
+        int (*step)(struct sql_statement *st, struct bth_error *error); /* 1: a row */
+        int (*begin)(struct job_store *s, bool reading, struct bth_error *error);
+        int (*end)(struct job_store *s, bool commit, struct bth_error *error);
+        int (*migrate)(struct job_store *s, struct bth_error *error);
+        int (*check)(struct job_store *s, struct bth_error *error);
+        int (*scrub)(struct job_store *s, struct bth_error *error);
+        int (*changes)(struct job_store *s);
+        uint64_t (*last_id)(struct job_store *s);
+        struct sql_value (*column)(struct sql_statement *st, int column, char type);
+        void (*reset)(struct sql_statement *st);
+        void (*finalize)(struct sql_statement *st);
+        void (*close)(struct job_store *s);
+};
 
 struct job_store {
-        sqlite3 *db;
+        const struct sql_backend *backend;
+        void *handle; /* the backend's */
         char uid[40];
         bool outbox;
         bool inside;         /* a transaction */
         uint64_t last_event; /* that was added since the store was opened; 0: none */
-        struct {
-                const char *text; /* the literal: compared by address */
-                sqlite3_stmt *statement;
-        } statements[SQL_MAX_STATEMENTS];
+        struct sql_statement statements[SQL_MAX_STATEMENTS];
         size_t n_statements;
 };
 
-typedef sqlite3_stmt sql_statement;
+/* Open the database of a new store: a file; a server's "postgresql://…". Returns 0 or an error of
+ * the store; -EAGAIN when the server cannot be reached. */
+int sql_lite_open(struct job_store *s, const char *path, struct bth_error *error) _must_check_;
+int sql_pg_open(struct job_store *s, const char *url, struct bth_error *error) _must_check_;
 
 /* The statement of a string literal, made once, with its arguments bound from 1:
  *   'u' uint64_t   's' const char *, NULL as NULL   'b' const void *, size_t
- * End it with sql_done(). Returns 0 or an error of the store. */
-int sql(struct job_store *s, struct bth_error *error, sqlite3_stmt **ret, const char *text,
+ * They are borrowed until sql_done(), which ends it. Returns 0 or an error of the store. */
+int sql(struct job_store *s, struct bth_error *error, struct sql_statement **ret, const char *text,
         const char *types, ...) _must_check_;
 /* Returns 1 with a row, 0 at the end, or an error of the store. */
-int sql_row(struct job_store *s, sqlite3_stmt *st, struct bth_error *error) _must_check_;
-void sql_done(sqlite3_stmt *st);
-static inline void sql_donep(sqlite3_stmt **st)
+int sql_row(struct job_store *s, struct sql_statement *st, struct bth_error *error) _must_check_;
+void sql_done(struct sql_statement *st);
+static inline void sql_donep(struct sql_statement **st)
 {
         if (*st)
                 sql_done(*st);
@@ -48,29 +89,36 @@ int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, cons
 
 /* How many rows the last statement changed. Never an error. Returns it. */
 int sql_changes(struct job_store *s);
+/* The number that the database gave to the last row that was added. */
+uint64_t sql_last_id(struct job_store *s);
 
-static inline uint64_t sql_u64(sqlite3_stmt *st, int column)
-{
-        return (uint64_t)sqlite3_column_int64(st, column);
-}
+uint64_t sql_u64(struct sql_statement *st, int column); /* 0 for NULL */
+bool sql_is_null(struct sql_statement *st, int column);
 /* Borrowed until the next row; NULL for NULL. */
-static inline const char *sql_text(sqlite3_stmt *st, int column)
-{
-        return (const char *)sqlite3_column_text(st, column);
-}
+const char *sql_text(struct sql_statement *st, int column);
 /* A copy; NULL stays NULL. Returns 0 or -ENOMEM. */
-int sql_copy(sqlite3_stmt *st, int column, char **ret) _must_check_;
-
-/* What SQLite just said, as errno with a sentence. Returns the negative errno. */
-int sql_error(struct job_store *s, int code, struct bth_error *error);
+int sql_copy(struct sql_statement *st, int column, char **ret) _must_check_;
+/* The same of bytes that are secret. Returns 0 or -ENOMEM. */
+int sql_secret(struct sql_statement *st, int column, struct bth_secret **ret) _must_check_;
 
 /* begin() takes the right to write; end(r) commits when r is 0, else takes everything back, and
  * returns r or the error of the commit. Not nested. Returns 0 or an error of the store. */
 int sql_begin(struct job_store *s, struct bth_error *error) _must_check_;
 int sql_end(struct job_store *s, int r, struct bth_error *error) _must_check_;
+/* Statements between them see one moment; inside of a transaction they do anyway, then `ret_begun`
+ * is false and there is nothing to end. Returns 0 or an error of the store. */
+int sql_begin_reading(struct job_store *s, bool *ret_begun, struct bth_error *error) _must_check_;
+void sql_end_reading(struct job_store *s);
 
-/* Brings an open database to JOB_STORE_VERSION. Returns 0, -EPROTONOSUPPORT, -EBADMSG. */
-int sql_migrate(struct job_store *s, struct bth_error *error) _must_check_;
+/* The tables of version 1 on, one text a version (schema.c). NULL beyond JOB_STORE_VERSION. */
+const char *sql_migration(uint64_t version) _pure_;
+/* A new store gets its UID, inside a transaction. Returns 0 or an error of the store. */
+int sql_make_uid(struct job_store *s, struct bth_error *error) _must_check_;
+/* Returns -EPROTONOSUPPORT with the sentence. */
+int sql_too_new(uint64_t version, struct bth_error *error);
+
+/* Looks for damage. Returns 0, -EBADMSG. */
+int sql_check(struct job_store *s, struct bth_error *error) _must_check_;
 
 /* Writes what was deleted out of the log of the database too. Returns 0. */
 int sql_scrub(struct job_store *s, struct bth_error *error) _must_check_;

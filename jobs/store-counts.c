@@ -7,7 +7,7 @@
 static int count_into(struct job_store *s, const char *text, uint64_t bound, uint64_t *list,
                       size_t n, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st, text, "u", bound);
 
         while (r == 0) {
@@ -39,17 +39,17 @@ int job_store_counts(struct job_store *s, struct job_counts *ret_counts, struct 
         for (uint64_t i = 0; r == 0 && i < _JOB_ALERT_MAX; i++)
                 r = sql_number(s, error, &c.alerts[i],
                                "SELECT count(*) FROM jobs WHERE deleted = 0 AND state < ?1"
-                               " AND alerts & (1 << ?2) != 0",
-                               "uu", ended, i);
+                               " AND (alerts & ?2) <> 0",
+                               "uu", ended, UINT64_C(1) << i);
         if (r == 0)
                 r = sql_number(s, error, &c.held,
                                "SELECT count(*) FROM jobs JOIN drives ON drives.job = jobs.id"
-                               " WHERE jobs.deleted = 0 AND jobs.state < ? AND drives.held",
+                               " WHERE jobs.deleted = 0 AND jobs.state < ? AND drives.held <> 0",
                                "u", ended);
         if (r == 0)
                 r = sql_number(s, error, &c.running,
                                "SELECT count(*) FROM jobs JOIN drives ON drives.job = jobs.id"
-                               " WHERE jobs.deleted = 0 AND jobs.state < ? AND drives.running",
+                               " WHERE jobs.deleted = 0 AND jobs.state < ? AND drives.running <> 0",
                                "u", ended);
         if (r == 0)
                 *ret_counts = c;

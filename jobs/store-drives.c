@@ -18,10 +18,11 @@ static int insert_docking(struct job_store *s, const struct job_docking *d, uint
         r = sql_run(s, error,
                     "INSERT INTO dockings (serial, serial_key, bay, model, bus, diskseq,"
                     " size_bytes, job, drive, matched, warning, docked_usec)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, 0), iif(?8 = 0, NULL, ?), ?, ?, ?)",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, 0), CASE WHEN ?8 = 0 THEN NULL ELSE "
+                    "?9 END, ?, ?, ?)",
                     "ssssssuuussu", d->serial, key, d->bay, d->model, d->bus, d->diskseq,
                     d->size_bytes, d->job, (uint64_t)d->drive, d->matched, d->warning, now_usec);
-        *ret_id = (uint64_t)sqlite3_last_insert_rowid(s->db);
+        *ret_id = sql_last_id(s);
         return r;
 }
 
@@ -80,7 +81,7 @@ int job_store_dock(struct job_store *s, const struct job_docking *d,
         "id, serial, bay, model, bus, diskseq, size_bytes, job, drive, matched, warning," \
         " docked_usec, undocked_usec, ended"
 
-static struct job_docking docking_of(sqlite3_stmt *st)
+static struct job_docking docking_of(struct sql_statement *st)
 {
         return (struct job_docking){
                 .id = sql_u64(st, 0),
@@ -91,7 +92,7 @@ static struct job_docking docking_of(sqlite3_stmt *st)
                 .diskseq = sql_text(st, 5),
                 .size_bytes = sql_u64(st, 6),
                 .job = sql_u64(st, 7),
-                .drive = sqlite3_column_type(st, 8) == SQLITE_NULL ? JOB_NO_DRIVE : sql_u64(st, 8),
+                .drive = sql_is_null(st, 8) ? JOB_NO_DRIVE : sql_u64(st, 8),
                 .matched = sql_text(st, 9),
                 .warning = sql_text(st, 10),
                 .docked_usec = sql_u64(st, 11),
@@ -133,7 +134,7 @@ static int undock_by_id(struct job_store *s, uint64_t docking, const char *how,
                         const struct job_policy *policy, uint64_t now_usec, const char *who,
                         struct job_outcome *ret_outcome, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         struct job_docking d;
         int r = sql(s, error, &st, "SELECT " DOCKING_COLUMNS " FROM dockings WHERE id = ?", "u",
                     docking);
@@ -196,7 +197,7 @@ int job_store_restart(struct job_store *s, const struct job_policy *policy, uint
 int job_store_dockings(struct job_store *s, const char *serial, uint64_t job, size_t drive,
                        size_t limit, job_docking_fn each, void *userdata, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         char key[SERIAL_KEY_MAX];
         int r;
 
@@ -271,7 +272,7 @@ int job_store_result(struct job_store *s, uint64_t job, size_t drive,
 int job_store_runs(struct job_store *s, uint64_t job, size_t drive, job_run_fn each, void *userdata,
                    struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st,
                     "SELECT ended_usec, end, copy_status, reason, sentence, blobs, completed,"
                     " created, renamed, skipped, overwritten, failed, bytes, sent_bytes, error_log,"
@@ -313,7 +314,7 @@ int job_store_runs(struct job_store *s, uint64_t job, size_t drive, job_run_fn e
 int job_store_key(struct job_store *s, uint64_t job, size_t drive, struct bth_secret **ret_key,
                   struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st, "SELECT value FROM keys WHERE job = ? AND idx = ?", "uu", job,
                     (uint64_t)drive);
 
@@ -324,8 +325,7 @@ int job_store_key(struct job_store *s, uint64_t job, size_t drive, struct bth_se
         if (r == 0)
                 return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND,
                                      "the job has no key for this drive");
-        return bth_secret_new_copy(sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0),
-                                   ret_key);
+        return sql_secret(st, 0, ret_key);
 }
 
 const char *job_personal_to_string(enum job_personal p)
@@ -339,7 +339,7 @@ const char *job_personal_to_string(enum job_personal p)
 int job_store_personal(struct job_store *s, uint64_t job, enum job_personal what, char **ret_json,
                        struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st, "SELECT value FROM personal WHERE job = ? AND what = ?", "uu",
                     job, (uint64_t)what);
 

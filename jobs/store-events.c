@@ -61,13 +61,14 @@ static int insert_event(struct job_store *s, const struct job_event *e, struct b
                     "uuuusssss", (uint64_t)e->kind, e->time_usec, e->job, (uint64_t)e->drive,
                     e->serial, e->serial ? key : NULL, e->subject, e->who, e->data);
         if (r == 0)
-                s->last_event = (uint64_t)sqlite3_last_insert_rowid(s->db);
+                s->last_event = sql_last_id(s);
         if (r < 0 || !s->outbox)
                 return r;
         return sql_run(s, error,
-                       "INSERT INTO outbox (seq, lane, ready) VALUES (?1, ?2, NOT EXISTS"
-                       " (SELECT 1 FROM outbox WHERE lane = ?2 AND parked IS NULL))",
-                       "uu", (uint64_t)sqlite3_last_insert_rowid(s->db), lane_of(e->job, e->drive));
+                       "INSERT INTO outbox (seq, lane, ready) VALUES (?1, ?2, CASE WHEN EXISTS"
+                       " (SELECT 1 FROM outbox WHERE lane = ?2 AND parked IS NULL)"
+                       " THEN 0 ELSE 1 END)",
+                       "uu", sql_last_id(s), lane_of(e->job, e->drive));
 }
 
 static int add_change(struct job_store *s, const struct job_record *r, const struct job_change *c,
@@ -133,14 +134,14 @@ int store_add_docking_event(struct job_store *s, enum job_change_kind kind,
 
 #define COLUMNS "seq, kind, time_usec, job, drive, subject, serial, who, data"
 
-static int give_event(sqlite3_stmt *st, job_event_fn each, void *userdata)
+static int give_event(struct sql_statement *st, job_event_fn each, void *userdata)
 {
         const struct job_event e = {
                 .seq = sql_u64(st, 0),
                 .kind = (enum job_change_kind)sql_u64(st, 1),
                 .time_usec = sql_u64(st, 2),
                 .job = sql_u64(st, 3),
-                .drive = sqlite3_column_type(st, 4) == SQLITE_NULL ? JOB_NO_DRIVE : sql_u64(st, 4),
+                .drive = sql_is_null(st, 4) ? JOB_NO_DRIVE : sql_u64(st, 4),
                 .subject = sql_text(st, 5),
                 .serial = sql_text(st, 6),
                 .who = sql_text(st, 7),
@@ -150,8 +151,8 @@ static int give_event(sqlite3_stmt *st, job_event_fn each, void *userdata)
         return each(userdata, &e);
 }
 
-static int give_events(struct job_store *s, sqlite3_stmt *st, job_event_fn each, void *userdata,
-                       struct bth_error *error)
+static int give_events(struct job_store *s, struct sql_statement *st, job_event_fn each,
+                       void *userdata, struct bth_error *error)
 {
         int r;
 
@@ -169,7 +170,8 @@ static int give_events(struct job_store *s, sqlite3_stmt *st, job_event_fn each,
         "SELECT " COLUMNS " FROM events WHERE " where " AND seq > ?1 AND seq < ?2 " \
         "ORDER BY seq " order " LIMIT ?3"
 
-static int select_events(struct job_store *s, const struct job_event_filter *f, sqlite3_stmt **ret,
+static int select_events(struct job_store *s, const struct job_event_filter *f,
+                         const char *serial_key, struct sql_statement **ret,
                          struct bth_error *error)
 {
         static const char *const texts[2][4] = {
@@ -183,15 +185,8 @@ static int select_events(struct job_store *s, const struct job_event_filter *f, 
         const char *const *t = texts[f->newest_first];
         const uint64_t before = f->before > 0 ? f->before : INT64_MAX, limit = f->limit;
 
-        if (f->serial) {
-                char key[SERIAL_KEY_MAX];
-                int r = sql(s, error, ret, t[3], "uuu", f->after, before, limit);
-
-                store_serial_key(f->serial, key);
-                if (r == 0 && sqlite3_bind_text(*ret, 4, key, -1, SQLITE_TRANSIENT) != SQLITE_OK)
-                        r = -ENOMEM;
-                return r;
-        }
+        if (f->serial)
+                return sql(s, error, ret, t[3], "uuus", f->after, before, limit, serial_key);
         if (f->job == 0)
                 return sql(s, error, ret, t[0], "uuu", f->after, before, limit);
         if (f->drive == JOB_NO_DRIVE)
@@ -203,13 +198,15 @@ static int select_events(struct job_store *s, const struct job_event_filter *f, 
 int job_store_events(struct job_store *s, const struct job_event_filter *filter, job_event_fn each,
                      void *userdata, struct bth_error *error)
 {
-        sqlite3_stmt *st;
+        struct sql_statement *st;
+        char key[SERIAL_KEY_MAX];
         int r;
 
         if (filter->limit == 0 || filter->limit > JOB_STORE_PAGE_MAX)
                 return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
                                      "a page has 1 to %u events", JOB_STORE_PAGE_MAX);
-        r = select_events(s, filter, &st, error);
+        store_serial_key(filter->serial ? filter->serial : "", key);
+        r = select_events(s, filter, key, &st, error);
         return r < 0 ? r : give_events(s, st, each, userdata, error);
 }
 
@@ -229,7 +226,7 @@ int job_store_prune(struct job_store *s, uint64_t before_usec, struct bth_error 
                     " AND seq NOT IN (SELECT seq FROM outbox)",
                     "u", before_usec);
         r = sql_end(s, r, error);
-        return r < 0 ? r : sqlite3_changes(s->db);
+        return r < 0 ? r : sql_changes(s);
 }
 
 /* --- the outbox --- */
@@ -242,7 +239,8 @@ int job_store_outbox_use(struct job_store *s, bool use, struct bth_error *error)
                 return r;
         if (use) {
                 r = sql_run(s, error,
-                            "INSERT OR IGNORE INTO meta (name, value) VALUES ('outbox', 'yes')",
+                            "INSERT INTO meta (name, value) VALUES ('outbox', 'yes')"
+                            " ON CONFLICT (name) DO NOTHING",
                             "");
         } else {
                 r = sql_run(s, error, "DELETE FROM meta WHERE name = 'outbox'", "");
@@ -258,7 +256,7 @@ int job_store_outbox_use(struct job_store *s, bool use, struct bth_error *error)
 int job_store_outbox(struct job_store *s, uint64_t now_usec, size_t limit, job_event_fn each,
                      void *userdata, struct bth_error *error)
 {
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         int r = sql(s, error, &st,
                     "SELECT events.seq, kind, time_usec, job, drive, subject, serial, who, data"
                     " FROM outbox JOIN events ON events.seq = outbox.seq"
@@ -277,7 +275,7 @@ int job_store_outbox_sent(struct job_store *s, uint64_t seq, struct bth_error *e
 
 static int found(struct job_store *s, int r, struct bth_error *error)
 {
-        if (r == 0 && sqlite3_changes(s->db) == 0)
+        if (r == 0 && sql_changes(s) == 0)
                 return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND,
                                      "the event does not wait to be sent");
         return r;
@@ -341,10 +339,10 @@ int job_store_outbox_settle(struct job_store *s, const struct job_outbox_mark *m
 int job_store_outbox_state(struct job_store *s, struct job_outbox_state *ret_state,
                            struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         int r = sql(s, error, &st,
                     "SELECT count(*) FILTER (WHERE parked IS NULL), count(parked),"
-                    " total(attempts) FILTER (WHERE parked IS NULL),"
+                    " coalesce(sum(attempts) FILTER (WHERE parked IS NULL), 0),"
                     " (SELECT time_usec FROM events WHERE seq ="
                     "  (SELECT min(seq) FROM outbox WHERE parked IS NULL)) FROM outbox",
                     "");

@@ -90,7 +90,7 @@ struct job_record *job_record_free(struct job_record *r)
         return NULL;
 }
 
-static int copy_texts(sqlite3_stmt *st, int first, char **const *targets, size_t n)
+static int copy_texts(struct sql_statement *st, int first, char **const *targets, size_t n)
 {
         for (size_t i = 0; i < n; i++) {
                 int r = sql_copy(st, first + (int)i, targets[i]);
@@ -101,7 +101,7 @@ static int copy_texts(sqlite3_stmt *st, int first, char **const *targets, size_t
         return 0;
 }
 
-static int read_job_row(sqlite3_stmt *st, struct job_record *r)
+static int read_job_row(struct sql_statement *st, struct job_record *r)
 {
         char **const texts[] = { &r->scope,       &r->name,   &r->account, &r->location,
                                  &r->diagnostics, &r->origin, &r->tags };
@@ -112,12 +112,12 @@ static int read_job_row(sqlite3_stmt *st, struct job_record *r)
         r->revision = sql_u64(st, 1);
         r->verbose_log = sql_u64(st, 9) != 0;
         r->backup_manifest = sql_u64(st, 10) != 0;
-#define GET(field) v->field = (__typeof__(v->field))sqlite3_column_int64(st, c++);
+#define GET(field) v->field = (__typeof__(v->field))sql_u64(st, c++);
         JOB_FIELDS(GET)
         return copy_texts(st, 2, texts, ARRAY_SIZE(texts));
 }
 
-static int read_drive_row(sqlite3_stmt *st, struct job_record *r, size_t i)
+static int read_drive_row(struct sql_statement *st, struct job_record *r, size_t i)
 {
         struct job_record_drive *d = &r->drives[i];
         char **const texts[] = { &d->serial,       &d->manifest_file, &d->manifest_hash,
@@ -150,7 +150,7 @@ static bool model_in_range(const struct job_model *m)
 
 static int read_drives(struct job_store *s, struct job_record *r, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         const char *broken;
         int k = sql(
                 s, error, &st,
@@ -189,7 +189,7 @@ static int no_such_job(struct bth_error *error)
         return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND, "there is no such job");
 }
 
-static int read_one(struct job_store *s, sqlite3_stmt *st, struct job_record *ret,
+static int read_one(struct job_store *s, struct sql_statement *st, struct job_record *ret,
                     struct bth_error *error)
 {
         int r = sql_row(s, st, error);
@@ -206,15 +206,29 @@ static int read_one(struct job_store *s, sqlite3_stmt *st, struct job_record *re
         return r;
 }
 
-int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
+static int load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
 {
-        _cleanup_sql_ sqlite3_stmt *st = NULL;
+        _cleanup_sql_ struct sql_statement *st = NULL;
         static const char text[] =
                 "SELECT id, revision, scope, name, account, location, diagnostics, origin, tags,"
                 " verbose_log, backup_manifest" JOB_FIELDS(NAME) " FROM jobs WHERE id = ?";
         int r = sql(s, error, &st, text, "u", job);
 
         return r < 0 ? r : read_one(s, st, ret, error);
+}
+
+/* The job and its drives as they were at one moment: another process may be writing. */
+int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
+{
+        bool begun;
+        int r = sql_begin_reading(s, &begun, error);
+
+        if (r < 0)
+                return r;
+        r = load(s, job, ret, error);
+        if (begun)
+                sql_end_reading(s);
+        return r;
 }
 
 int job_store_get(struct job_store *s, uint64_t job, struct job_record **ret_record,
@@ -258,8 +272,8 @@ int job_store_find_journal(struct job_store *s, const char *sha256, struct job_r
 /* --- listing --- */
 
 /* Ids first, then one record after the other: so `each` may ask the store for more. */
-static int list_ids(struct job_store *s, sqlite3_stmt *st, uint64_t *ids, size_t max, size_t *ret_n,
-                    struct bth_error *error)
+static int list_ids(struct job_store *s, struct sql_statement *st, uint64_t *ids, size_t max,
+                    size_t *ret_n, struct bth_error *error)
 {
         size_t n = 0;
         int r = 0;
@@ -270,7 +284,7 @@ static int list_ids(struct job_store *s, sqlite3_stmt *st, uint64_t *ids, size_t
         return r < 0 ? r : 0;
 }
 
-static int select_ids(struct job_store *s, const struct job_filter *f, sqlite3_stmt **ret,
+static int select_ids(struct job_store *s, const struct job_filter *f, struct sql_statement **ret,
                       struct bth_error *error)
 {
         const uint64_t before = f->before > 0 ? f->before : INT64_MAX;
@@ -320,7 +334,7 @@ int job_store_list(struct job_store *s, const struct job_filter *filter, job_rec
                    void *userdata, struct bth_error *error)
 {
         uint64_t ids[JOB_STORE_PAGE_MAX];
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         size_t n;
         int r;
 
@@ -343,7 +357,7 @@ int job_store_named(struct job_store *s, const char *serial, job_named_fn each, 
                 size_t drive;
         } found[JOB_STORE_PAGE_MAX];
         char key[SERIAL_KEY_MAX];
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         size_t n = 0;
         int r;
 
@@ -432,7 +446,7 @@ static int insert_job(struct job_store *s, const struct job_draft *d, struct job
                     "sssssssuu" JOB_FIELDS(LETTER), d->scope ? d->scope : "", d->name, d->account,
                     d->location, d->diagnostics, d->origin, d->tags, (uint64_t)d->verbose_log,
                     (uint64_t)d->backup_manifest JOB_FIELDS(NUMBER));
-        r->id = (uint64_t)sqlite3_last_insert_rowid(s->db);
+        r->id = sql_last_id(s);
         return k;
 }
 
@@ -714,7 +728,7 @@ static int tick_some(struct job_store *s, const struct job_policy *policy, uint6
                      size_t *ret_n, struct bth_error *error)
 {
         uint64_t ids[TICK_MAX];
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         int r = sql(s, error, &st,
                     "SELECT id FROM jobs WHERE deadline_usec <= ? ORDER BY deadline_usec LIMIT ?",
                     "uu", now_usec, (uint64_t)TICK_MAX);
@@ -805,9 +819,10 @@ int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edi
         r = sql_run(s, error,
                     "UPDATE jobs SET tags = coalesce(?1, tags),"
                     " diagnostics = coalesce(?2, diagnostics),"
-                    " verbose_log = iif(?3 < 0, verbose_log, ?3),"
-                    " backup_manifest = iif(?4 < 0, backup_manifest, ?4),"
-                    " has_return = has_return OR ?5, has_delivery = has_delivery OR ?6"
+                    " verbose_log = CASE WHEN ?3 < 0 THEN verbose_log ELSE ?3 END,"
+                    " backup_manifest = CASE WHEN ?4 < 0 THEN backup_manifest ELSE ?4 END,"
+                    " has_return = CASE WHEN ?5 > 0 THEN 1 ELSE has_return END,"
+                    " has_delivery = CASE WHEN ?6 > 0 THEN 1 ELSE has_delivery END"
                     " WHERE id = ?7",
                     "ssuuuuu", edit->tags, edit->diagnostics, (uint64_t)(int64_t)edit->verbose_log,
                     (uint64_t)(int64_t)edit->backup_manifest,
@@ -976,25 +991,7 @@ static int check_jobs(struct job_store *s, struct bth_error *error)
 
 int job_store_check(struct job_store *s, struct bth_error *error)
 {
-        sqlite3_stmt *st;
-        uint64_t broken = 0;
-        int r = sql(s, error, &st, "PRAGMA integrity_check(1)", "");
+        int r = sql_check(s, error);
 
-        if (r < 0)
-                return r;
-        r = sql_row(s, st, error);
-        if (r == 1)
-                r = bth_streq(sql_text(st, 0), "ok")
-                            ? 0
-                            : bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
-                                            "the records of the station are damaged (%s)",
-                                            sql_text(st, 0));
-        sql_done(st);
-        if (r == 0)
-                r = sql_number(s, error, &broken, "SELECT count(*) FROM pragma_foreign_key_check",
-                               "");
-        if (r == 0 && broken > 0)
-                r = bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
-                                  "the records of the station refer to what is not there");
         return r < 0 ? r : check_jobs(s, error);
 }
