@@ -163,7 +163,8 @@ static int open_store(struct berthd *b, struct bth_error *error)
 
         (void)snprintf(path, sizeof path, "%s/store.sqlite", b->config->state_directory);
         if (r == 0)
-                r = job_store_open(path, &b->store, error);
+                r = job_store_open(b->config->database ? b->config->database : path, &b->store,
+                                   error);
         if (r == 0)
                 r = job_store_restart(b->store, &policy, bth_now_realtime_usec(), error);
         if (r < 0)

@@ -54,6 +54,7 @@ static const struct key station_keys[] = {
         { "name", KIND_TEXT, AT(dmn_config, name), 0, 0 },
         { "location", KIND_TEXT, AT(dmn_config, location), 0, 0 },
         { "state_directory", KIND_PATH, AT(dmn_config, state_directory), 0, 0 },
+        { "database", KIND_TEXT, AT(dmn_config, database), 0, 0 },
         { "run_directory", KIND_PATH, AT(dmn_config, run_directory), 0, 0 },
         { "spool_directory", KIND_PATH, AT(dmn_config, spool_directory), 0, 0 },
         { "spool_account", KIND_TEXT, AT(dmn_config, spool_account), 0, 0 },
@@ -531,6 +532,24 @@ static int check_upstream(const struct dmn_config *c, struct bth_error *error)
         return 0;
 }
 
+/* The processes of a hub share a database; what is docked is known to the process that sees it. */
+static int check_database(const struct dmn_config *c, struct bth_error *error)
+{
+        const struct dmn_config_place *p = dmn_config_place(c, "station", "", "database");
+
+        if (!c->database)
+                return 0;
+        if (p)
+                bth_error_at(error, p->file, p->line, BTH_ERROR_NO_OFFSET);
+        if (!bth_starts_with(c->database, "postgresql://"))
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                     "database is a URL postgresql://…");
+        if (c->bays.n_bays > 0)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                     "a database is for hubs, which have no bays");
+        return 0;
+}
+
 static int set_defaults(struct dmn_config *c)
 {
         c->memory_bytes = MEMORY_BYTES;
@@ -572,6 +591,8 @@ static int check(struct dmn_config *c, struct bth_error *error)
                 r = check_api(c, error);
         if (r == 0)
                 r = check_upstream(c, error);
+        if (r == 0)
+                r = check_database(c, error);
         if (r == 0)
                 r = check_locations(c, error);
         if (r == 0 && asprintf(&c->usual_worker_socket, "%s/worker.sock", c->run_directory) < 0) {

@@ -75,6 +75,7 @@ struct dmn_config_place {
 struct dmn_config {
         char *name, *location; /* of the station */
         char *state_directory, *run_directory, *spool_directory;
+        char *database;            /* URL of a PostgreSQL server; NULL: a file in state_directory */
         char *spool_account;       /* of single journals in the spool; NULL: none */
         char *operators;           /* the group whose members may operate; NULL: "berth" */
         char *worker;              /* the program */

@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "base/str.h"
+#include "tests/lib/pg-world.h"
 
 const struct job_policy policy;
 
@@ -18,6 +19,8 @@ int set_up(void **state)
         (void)snprintf(p->folder, sizeof p->folder, "/tmp/berth-store-XXXXXX");
         assert_non_null(mkdtemp(p->folder));
         (void)snprintf(p->path, sizeof p->path, "%s/berth.db", p->folder);
+        if (pg_server())
+                pg_url("store", p->path, sizeof p->path);
         *state = p;
         return 0;
 }
@@ -29,6 +32,8 @@ int tear_down(void **state)
         const struct dirent *e;
 
         (void)job_store_close(p->store);
+        if (pg_server())
+                pg_drop("store");
         while (d && (e = readdir(d)))
                 (void)unlinkat(dirfd(d), e->d_name, 0);
         (void)closedir(d);

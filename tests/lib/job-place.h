@@ -17,7 +17,7 @@
 
 struct place {
         char folder[64];
-        char path[96];
+        char path[512];
         struct job_store *store;
         struct bth_error error;
 };

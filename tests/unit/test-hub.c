@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "jobs/event.h"
 #include "jobs/hub.h"
+#include "tests/lib/pg-world.h"
 
 #define T0       UINT64_C(1900000000000000)
 #define SEC      UINT64_C(1000000)
@@ -50,9 +51,11 @@ struct world {
 static struct job_store *open_store(struct world *w, const char *name)
 {
         struct job_store *s = NULL;
-        char path[128];
+        char path[512];
 
         (void)snprintf(path, sizeof path, "%s/%s", w->folder, name);
+        if (pg_server() && bth_starts_with(name, "hub"))
+                pg_url(name, path, sizeof path);
         OK(job_store_open(path, &s, &w->error));
         return s;
 }
@@ -108,6 +111,8 @@ static int tear_down(void **state)
         const struct dirent *e;
 
         (void)job_store_close(w->hub);
+        if (pg_server())
+                pg_drop("hub.db");
         for (size_t i = 0; i < STATIONS; i++)
                 (void)job_store_close(w->stations[i].store);
         while (d && (e = readdir(d)))
@@ -465,6 +470,8 @@ static uint64_t count_rows(const char *path, const char *text)
         sqlite3_stmt *st;
         uint64_t n;
 
+        if (pg_server())
+                return pg_ask(path, text);
         assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
         assert_int_equal(sqlite3_prepare_v2(db, text, -1, &st, NULL), SQLITE_OK);
         assert_int_equal(sqlite3_step(st), SQLITE_ROW);
@@ -488,17 +495,19 @@ static void test_any_order(void **state)
         (void)take(w, w->hub, w->sent);
         truth = views(w, w->hub);
         assert_non_null(strstr(truth, "/stations/s2"));
-        for (uint64_t seed = 1; seed <= 60; seed++) {
+        for (uint64_t seed = 1; seed <= (pg_server() ? 8 : 60); seed++) {
                 uint64_t x = seed;
                 struct job_store *hub;
                 struct job_record *r, *ours;
                 json_t *list = shuffled(w->sent, &x);
                 uint64_t job;
-                char name[32], path[128], *view;
+                char name[32], path[512], *view;
 
                 (void)snprintf(name, sizeof name, "hub-%u.db", (unsigned)seed);
                 (void)snprintf(path, sizeof path, "%s/%s", w->folder, name);
                 hub = open_store(w, name);
+                if (pg_server())
+                        pg_url(name, path, sizeof path);
                 job = add_job(w, hub, "attic", "api", NULL);
                 (void)take_in_parts(w, hub, list, &x);
                 view = views(w, hub);
@@ -519,6 +528,8 @@ static void test_any_order(void **state)
                 (void)job_record_free(ours);
                 (void)job_store_close(hub);
                 assert_int_equal(count_rows(path, "SELECT count(*) FROM hub_events"), history);
+                if (pg_server())
+                        pg_drop(name);
                 json_decref(list);
         }
         free(truth);

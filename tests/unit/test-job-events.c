@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "tests/lib/job-place.h"
+#include "tests/lib/pg-world.h"
 
 static void progress(struct place *p, uint64_t id, size_t drive, uint64_t done)
 {
@@ -180,6 +181,8 @@ static void test_cloud_events(void **state)
         struct job_outcome out;
         uint64_t id, docking;
 
+        if (pg_server())
+                skip(); /* what is not UTF-8 comes from drives, and a hub has none */
         open_store(p);
         id = add_job(p, "attic", 1);
         assert_int_equal(act(p, id, JOB_INPUT_DOCKED, 0), 0);
