@@ -127,6 +127,7 @@ static enum ctl_exit check(struct ctl_context *c, const char *file)
         struct bth_error error = BTH_ERROR_INIT;
         int r = run_check(file, &output);
         char *line, *rest;
+        json_t *text;
 
         if (r < 0) {
                 (void)bth_error_set(&error, r, BTH_REASON_INTERNAL, "berthd cannot be run: %s",
@@ -136,8 +137,9 @@ static enum ctl_exit check(struct ctl_context *c, const char *file)
                 return CTL_EXIT_FAILED;
         }
         ctl_report(c, "valid", json_boolean(r == 0));
-        if (json_string(output))
-                ctl_report(c, "output", json_string(output));
+        text = json_string(output);
+        if (text) /* else it is no UTF-8 */
+                ctl_report(c, "output", text);
         for (line = strtok_r(output, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
                 char shown[2048];
 
