@@ -33,14 +33,33 @@ static void count_fact(struct ctl_table *t, const char *what, const json_t *o, c
                 ctl_fact_format(t, what, "%llu", (unsigned long long)n);
 }
 
-static void station_facts(struct ctl_table *t, const json_t *s)
+static void time_fact(struct ctl_table *t, const char *what, const json_t *o, const char *key)
 {
         char text[CTL_TEXT_MAX];
 
+        ctl_fact(t, what, ctl_time_text(ctl_text_of(o, key), text));
+}
+
+/* The job service above: does it hear this station, and what has it not got? */
+static void job_service_facts(struct ctl_table *t, const json_t *u)
+{
+        ctl_fact(t, "Job service", ctl_text_of(u, "url"));
+        ctl_fact(t, "Tells as", ctl_text_of(u, "source"));
+        time_fact(t, "Heard at", u, "heard_at");
+        time_fact(t, "Jobs fetched at", u, "fetched_at");
+        count_fact(t, "Failures in a row", u, "failures");
+        count_fact(t, "Events that wait", u, "waiting");
+        time_fact(t, "The oldest is of", u, "oldest_at");
+        count_fact(t, "Events put aside", u, "parked");
+        ctl_fact(t, "Its trouble", ctl_text_of(u, "trouble"));
+}
+
+static void station_facts(struct ctl_table *t, const json_t *s)
+{
         ctl_fact(t, "Station", ctl_text_of(s, "name"));
         ctl_fact(t, "Location", ctl_text_of(s, "location"));
         ctl_fact(t, "Version", ctl_text_of(s, "version"));
-        ctl_fact(t, "Running since", ctl_time_text(ctl_text_of(s, "started_at"), text));
+        time_fact(t, "Running since", s, "started_at");
         count_fact(t, "Bays", s, "bays");
         count_fact(t, "Drives in bays", s, "docked");
         count_fact(t, "Drives copied now", s, "workers");
@@ -51,6 +70,7 @@ static void station_facts(struct ctl_table *t, const json_t *s)
         if (json_is_true(json_object_get(s, "stopping")))
                 ctl_fact(t, "Stopping", "yes");
         ctl_fact(t, "Trouble", ctl_text_of(s, "trouble"));
+        job_service_facts(t, json_object_get(s, "job_service"));
 }
 
 static enum ctl_exit run_station(struct ctl_context *c, int argc, char **argv)

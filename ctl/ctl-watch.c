@@ -274,6 +274,14 @@ static void scroll(struct watch *w, enum ctl_screen_event e)
         w->first = MIN(w->first, last);
 }
 
+/* Rounded up: what is waited for is over then. */
+static unsigned msec_until(uint64_t monotonic_usec)
+{
+        const uint64_t now = bth_now_monotonic_usec();
+
+        return (unsigned)((monotonic_usec - MIN(monotonic_usec, now) + 999) / 1000);
+}
+
 /* Draws until a key, a signal or the end of the job. Returns 0, -errno; `ret_signal` as
  * ctl_screen_wait(). */
 static int run_screen(struct watch *w, int *ret_signal, struct bth_error *error)
@@ -298,9 +306,7 @@ static int run_screen(struct watch *w, int *ret_signal, struct bth_error *error)
                                              "the screen cannot be drawn: %s", bth_strerror(r));
                 if (w->done)
                         return 0;
-                e = ctl_screen_wait(&w->screen,
-                                    (unsigned)((next - MIN(next, bth_now_monotonic_usec())) / 1000),
-                                    ret_signal);
+                e = ctl_screen_wait(&w->screen, msec_until(next), ret_signal);
                 if (e == CTL_SCREEN_QUIT || e == CTL_SCREEN_ENDED)
                         return 0;
         }

@@ -280,9 +280,11 @@ class Verbs(unittest.TestCase):
     def test_station(self):
         self.answer("GET", "/v1/station", {"name": "dc1", "version": "0.1.0", "bays": 8, "docked": 3, "workers": 2,
                                            "bytes_per_second": 412000000, "bandwidth_bytes_per_second": 0, "healthy": False,
-                                           "memory_bytes": 1 << 30, "trouble": "the disk is full", "stopping": True})
+                                           "memory_bytes": 1 << 30, "trouble": "the disk is full", "stopping": True,
+                                           "job_service": {"url": "https://hub:8443", "waiting": 12, "failures": 3,
+                                                           "heard_at": "2031-04-09T07:15:02Z", "trouble": "no route"}})
         shown = self.run_ctl("station").stdout
-        for words in ("dc1", "0.1.0", "412 MB/s", "the disk is full", "Stopping", "none"):
+        for words in ("dc1", "0.1.0", "412 MB/s", "the disk is full", "Stopping", "none", "https://hub:8443", "12", "no route"):
             self.assertIn(words, shown)
 
     def test_config(self):

@@ -145,6 +145,11 @@ class Screen(unittest.TestCase):
         self.assertEqual(t.end(), 0)
         self.assert_restored(t)
 
+    def test_draws_no_more_than_it_asks(self):
+        t = self.watch()
+        t.until(lambda _: sum(r[1] == "/v1/bays" for r in self.station.requests) == 5)
+        self.assertLessEqual(len(t.frames()), 5)
+
     def test_moves(self):
         t = self.watch()
         for percent in (50, 75):
