@@ -47,6 +47,7 @@
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel")         \
         X(JOB_RETURN, "POST", "/v1/jobs/{job}/return")         \
         X(JOB_DELETE, "DELETE", "/v1/jobs/{job}")              \
+        X(JOB_FORGET, "POST", "/v1/jobs/{job}/forget")         \
         X(EVENTS_LIST, "GET", "/v1/events")                    \
         X(HUB_STATIONS, "GET", "/v1/hub/stations")             \
         X(HUB_DRIVES, "GET", "/v1/hub/drives")                 \

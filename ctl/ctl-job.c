@@ -143,6 +143,12 @@ static enum ctl_exit run_delete(struct ctl_context *c, int argc, char **argv)
                    "The record of the job and the keys of its drives will be gone.");
 }
 
+static enum ctl_exit run_forget(struct ctl_context *c, int argc, char **argv)
+{
+        return end(c, argc, argv, CTL_REQUEST_JOB_FORGET,
+                   "The addresses and tracking numbers of the job will be gone.");
+}
+
 const struct ctl_verb ctl_job_cancel = {
         .name = "job cancel",
         .arguments = "JOB",
@@ -156,4 +162,11 @@ const struct ctl_verb ctl_job_delete = {
         .summary = "Takes a job's record away.",
         .details = "Asks before, unless --yes is given.",
         .run = run_delete,
+};
+const struct ctl_verb ctl_job_forget = {
+        .name = "job forget",
+        .arguments = "JOB",
+        .summary = "Takes the addresses and tracking numbers of a job that has ended away.",
+        .details = "After 90 days that happens by itself. Asks before, unless --yes is given.",
+        .run = run_forget,
 };

@@ -10,7 +10,7 @@
 extern const struct ctl_verb ctl_list, ctl_show, ctl_watch, ctl_bays, ctl_match, ctl_locate,
         ctl_eject;
 extern const struct ctl_verb ctl_jobs, ctl_job_import, ctl_job_show, ctl_job_ship, ctl_job_receive,
-        ctl_job_return, ctl_job_cancel, ctl_job_delete;
+        ctl_job_return, ctl_job_cancel, ctl_job_delete, ctl_job_forget;
 extern const struct ctl_verb ctl_missing, ctl_retry, ctl_pause, ctl_resume, ctl_give_up;
 extern const struct ctl_verb ctl_history, ctl_receipt, ctl_logs;
 extern const struct ctl_verb ctl_station, ctl_limit, ctl_reload, ctl_config, ctl_names;

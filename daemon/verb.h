@@ -63,6 +63,8 @@ bool dmn_right_allows(enum dmn_right have, enum dmn_right need) _const_;
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel", OPERATE, "takes a job back")              \
         X(JOB_RETURN, "POST", "/v1/jobs/{job}/return", OPERATE, "its drives were sent back")     \
         X(JOB_DELETE, "DELETE", "/v1/jobs/{job}", ADMIN, "takes a job's record away")            \
+        X(JOB_FORGET, "POST", "/v1/jobs/{job}/forget", ADMIN,                                    \
+          "takes its addresses and tracking numbers away")                                       \
         X(EVENTS_LIST, "GET", "/v1/events", READ, "the history of jobs and drives")              \
         X(HUB_EVENTS, "POST", "/v1/hub/events", STATION, "takes the events of a station")        \
         X(HUB_JOBS, "GET", "/v1/hub/jobs", STATION, "the jobs that a station needs, with keys")  \

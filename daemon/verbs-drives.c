@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/str.h"
 #include "base/time.h"
 #include "daemon/verbs-store.h"
 #include "jobs/receipt.h"
@@ -17,7 +16,6 @@ static const char *const drive_members[] = { "job", "scope", NULL };
 
 struct page {
         json_t *list;
-        const char *job;
         uint64_t last;
         size_t n; /* jobs */
 };
@@ -28,21 +26,31 @@ static int add_drives(void *userdata, const struct job_record *r)
 
         p->last = r->id;
         p->n++;
-        if (p->job && bth_ascii_casecmp(p->job, r->name) != 0)
-                return 0;
         for (size_t i = 0; i < r->model.n_drives; i++)
                 if (json_array_append_new(p->list, dmn_drive_view(r, i)) < 0)
                         return -ENOMEM;
         return 0;
 }
 
+static int list_of_job(struct job_store *store, struct dmn_store_call *sc, const char *job,
+                       struct page *page, struct bth_error *error)
+{
+        _cleanup_(job_record_freep) struct job_record *record = NULL;
+        int r = dmn_find_job(store, sc->call, job, &record, error);
+
+        return r < 0 ? r : add_drives(page, record);
+}
+
 static int run_list(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
 {
         struct job_filter filter = { .state = -1, .limit = JOBS_DEFAULT };
         struct page page = { .list = json_array() };
-        int r = dmn_call_text(sc->call, "job", &page.job, error);
+        const char *job = NULL;
+        int r = dmn_call_text(sc->call, "job", &job, error);
 
         sc->answer = json_pack("{s:o}", "drives", page.list);
+        if (r == 0 && job)
+                return list_of_job(store, sc, job, &page, error);
         if (r == 0)
                 r = dmn_call_text(sc->call, "scope", &filter.scope, error);
         if (r == 0)

@@ -125,6 +125,8 @@ static int run_act(struct job_store *store, struct dmn_store_call *sc, struct bt
         act.job = record->id;
         r = job_store_apply(store, &act, &sc->policy, bth_now_realtime_usec(), sc->call->who,
                             &outcome, error);
+        if (r == 0 && sc->kind == JOB_INPUT_DELETED)
+                r = job_store_forget_old(store, 0, error); /* its keys and addresses, at once */
         if (r < 0)
                 return r;
         (void)snprintf(sentence, sizeof sentence,
@@ -150,6 +152,34 @@ void dmn_do_job_delete(struct dmn_station *s, struct dmn_call *c)
                 &(struct dmn_store_call){
                         .station = s, .call = c, .run = run_act, .kind = JOB_INPUT_DELETED },
                 scope_only);
+}
+
+/* While a job goes on, its drives have to find their way back. */
+static int run_forget(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
+{
+        _cleanup_(job_record_freep) struct job_record *record = NULL;
+        char sentence[256];
+        int r = dmn_find_job(store, sc->call, sc->call->target, &record, error);
+
+        if (r < 0)
+                return r;
+        if (record->model.state < BTH_JOB_STATE_COMPLETED)
+                return bth_error_set(error, -EPERM, BTH_REASON_REFUSED,
+                                     "job '%s' goes on: its return address is still needed",
+                                     record->name);
+        r = job_store_forget(store, record->id, error);
+        if (r < 0)
+                return r;
+        (void)snprintf(sentence, sizeof sentence,
+                       "the addresses and tracking numbers of job '%s' were taken away",
+                       record->name);
+        return answer_job(store, sc, record->id, sentence, error);
+}
+
+void dmn_do_job_forget(struct dmn_station *s, struct dmn_call *c)
+{
+        dmn_store_begin(&(struct dmn_store_call){ .station = s, .call = c, .run = run_forget },
+                        scope_only);
 }
 
 /* Books all drives in that have not arrived. */

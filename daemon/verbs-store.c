@@ -124,8 +124,6 @@ struct search {
         uint64_t job;
         size_t drive;
         unsigned n; /* of this rank */
-        uint64_t last;
-        size_t seen; /* on a page */
         char names[NAMES_SHOWN];
 };
 
@@ -176,25 +174,8 @@ static int take_job(void *userdata, const struct job_record *r)
 {
         struct search *s = userdata;
 
-        s->last = r->id;
-        s->seen++;
-        if (is_meant(s, r))
-                take(s, r, 0, RANK_EXPECTED);
+        take(s, r, 0, RANK_EXPECTED);
         return 0;
-}
-
-/* A name outside the station's own scope: there are few enough jobs to look at them all. */
-static int find_in_scopes(struct job_store *store, struct search *s, struct bth_error *error)
-{
-        struct job_filter filter = { .state = -1, .limit = JOB_STORE_PAGE_MAX };
-        int r;
-
-        do {
-                s->seen = 0;
-                r = job_store_list(store, &filter, take_job, s, error);
-                filter.before = s->last;
-        } while (r == 0 && s->seen == filter.limit);
-        return r;
 }
 
 int dmn_find_job(struct job_store *store, const struct dmn_call *c, const char *name,
@@ -209,7 +190,7 @@ int dmn_find_job(struct job_store *store, const struct dmn_call *c, const char *
         if (r != -ENOENT || s.scope)
                 return r;
         bth_error_clear(error);
-        r = find_in_scopes(store, &s, error);
+        r = job_store_find_all(store, name, take_job, &s, error);
         if (r < 0)
                 return r;
         if (s.n == 0)

@@ -32,6 +32,7 @@ static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
         [DMN_VERB_JOB_CANCEL] = dmn_do_job_cancel,
         [DMN_VERB_JOB_RETURN] = dmn_do_job_return,
         [DMN_VERB_JOB_DELETE] = dmn_do_job_delete,
+        [DMN_VERB_JOB_FORGET] = dmn_do_job_forget,
         [DMN_VERB_EVENTS_LIST] = dmn_do_events_list,
         [DMN_VERB_HUB_EVENTS] = dmn_do_hub_events,
         [DMN_VERB_HUB_JOBS] = dmn_do_hub_jobs,

@@ -34,6 +34,7 @@ void dmn_do_job_receive(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_job_cancel(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_job_return(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_job_delete(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_forget(struct dmn_station *s, struct dmn_call *c);
 
 /* verbs-import.c */
 void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c);

@@ -330,6 +330,38 @@ static int each_record(struct job_store *s, const uint64_t *ids, size_t n, job_r
         return r;
 }
 
+#define FIND_MAX 16
+
+int job_store_find_all(struct job_store *s, const char *name, job_record_fn each, void *userdata,
+                       struct bth_error *error)
+{
+        uint64_t ids[FIND_MAX];
+        sqlite3_stmt *st;
+        size_t n = 0;
+        /* The index is of scopes first, and still the smallest thing that has all names. */
+        int r = sql(s, error, &st,
+                    "SELECT id FROM jobs INDEXED BY jobs_by_name WHERE name = ? AND deleted = 0"
+                    " ORDER BY id LIMIT ?",
+                    "su", name, (uint64_t)ARRAY_SIZE(ids));
+
+        if (r < 0)
+                return r;
+        while (n < ARRAY_SIZE(ids) && (r = sql_row(s, st, error)) == 1)
+                ids[n++] = sql_u64(st, 0);
+        sql_done(st);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                _cleanup_(job_record_freep) struct job_record *record = NULL;
+
+                r = job_store_get(s, ids[i], &record, error);
+                if (r < 0)
+                        break;
+                r = each(userdata, record);
+                if (r != 0)
+                        return r;
+        }
+        return MIN(r, 0);
+}
+
 int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
                    void *userdata, struct bth_error *error)
 {

@@ -113,6 +113,12 @@ int job_store_find(struct job_store *s, const char *scope, const char *name,
 int job_store_find_journal(struct job_store *s, const char *sha256, struct job_record **ret_record,
                            struct bth_error *error) _must_check_;
 
+/* Jobs of this name in all scopes, oldest first, at most 16. As job_store_list(). Returns 0 or the
+ * value of `each`. */
+typedef int (*job_record_fn)(void *userdata, const struct job_record *record);
+int job_store_find_all(struct job_store *s, const char *name, job_record_fn each, void *userdata,
+                       struct bth_error *error) _must_check_;
+
 /* A page of jobs, newest first, without the deleted ones. */
 struct job_filter {
         const char *scope; /* NULL: any; "": the station's own; else it and what lies below it */
@@ -123,7 +129,6 @@ struct job_filter {
 /* Calls `each` with records that belong to the store: copy what is kept. Another value than 0 ends
  * the list and is returned. Here `each` may use the store. Returns 0, -EINVAL, or the value of
  * `each`. */
-typedef int (*job_record_fn)(void *userdata, const struct job_record *record);
 int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
                    void *userdata, struct bth_error *error) _must_check_;
 

@@ -217,6 +217,20 @@ static void test_jobs(void **state)
         api_close(&w);
 }
 
+static bool file_has(struct api_world *w, const char *name, const char *what)
+{
+        _cleanup_free_ char *data = NULL;
+        size_t n;
+
+        return bth_read_file(world_path(&w->base, name), 64 << 20, &data, &n) == 0 &&
+               memmem(data, n, what, strlen(what)) != NULL;
+}
+
+static bool store_has(struct api_world *w, const char *what)
+{
+        return file_has(w, "store.db", what) || file_has(w, "store.db-wal", what);
+}
+
 /* From the word that it was shipped to the word that it was sent back. */
 static void test_life(void **state)
 {
@@ -248,6 +262,7 @@ static void test_life(void **state)
         expect_text(&w, "/v1/drives/one1", "activity", "to-dock");
         api_expect(&w, "POST", "/v1/jobs/one/receive", NULL, 409, "refused");
         api_expect(&w, "POST", "/v1/jobs/one/return", parcel, 409, "refused");
+        api_expect(&w, "POST", "/v1/jobs/one/forget", NULL, 409, "refused"); /* it goes on */
         apply(&w, 1, work, ARRAY_SIZE(work));
         expect_text(&w, "/v1/jobs/one", "state", "Packaging");
         api_expect(&w, "POST", "/v1/jobs/one/cancel", NULL, 409, "refused");
@@ -260,7 +275,12 @@ static void test_life(void **state)
         expect_text(&w, "/v1/drives/ONE1", "state", "ShippedBack");
         expect_text(&w, "/v1/drives/ONE1", "copy_status", "Completed");
         api_expect(&w, "POST", "/v1/jobs/one/return", parcel, 409, "refused");
+        assert_true(store_has(&w, "Anna") && store_has(&w, "Blue Fox"));
+        api_expect(&w, "POST", "/v1/jobs/one/forget", NULL, 200, NULL);
+        assert_false(store_has(&w, "Anna") || store_has(&w, "Blue Fox"));
+        assert_true(store_has(&w, JOURNAL_KEY));
         api_expect(&w, "DELETE", "/v1/jobs/one", NULL, 200, NULL);
+        assert_false(store_has(&w, JOURNAL_KEY));
         api_expect(&w, "GET", "/v1/jobs/one", NULL, 404, "not-found");
         api_expect(&w, "DELETE", "/v1/jobs/one", NULL, 404, "not-found");
         api_close(&w);
