@@ -336,13 +336,11 @@ int job_store_find_all(struct job_store *s, const char *name, job_record_fn each
                        struct bth_error *error)
 {
         uint64_t ids[FIND_MAX];
-        sqlite3_stmt *st;
+        struct sql_statement *st;
         size_t n = 0;
-        /* The index is of scopes first, and still the smallest thing that has all names. */
         int r = sql(s, error, &st,
-                    "SELECT id FROM jobs INDEXED BY jobs_by_name WHERE name = ? AND deleted = 0"
-                    " ORDER BY id LIMIT ?",
-                    "su", name, (uint64_t)ARRAY_SIZE(ids));
+                    "SELECT id FROM jobs WHERE name = ? AND deleted = 0 ORDER BY id LIMIT ?", "su",
+                    name, (uint64_t)ARRAY_SIZE(ids));
 
         if (r < 0)
                 return r;
