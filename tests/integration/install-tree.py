@@ -3,8 +3,8 @@
 """meson install gives a complete tree; its units are clean and give up what they do not need.
 
 The tree is held against the list below: nothing may be missing, and nothing be there that nobody meant. Each page
-of man/ must be in it, and each program of bin/ must have a page and completions. systemd-analyze then reads the
-units as they lie in the tree, and gives each its exposure score.
+of man/ and each description for programs in docs/ must be in it, and each program of bin/ must have a page and
+completions. systemd-analyze then reads the units as they lie in the tree, and gives each its exposure score.
 """
 import pathlib
 import re
@@ -29,7 +29,6 @@ FILES = [
     "lib/sysusers.d/berth.conf",
     "lib/tmpfiles.d/berth.conf",
     "lib/udev/rules.d/60-berth.rules",
-    "share/doc/berth/berth-alerts.yml",
     "share/doc/berth/examples/credentials.conf",
     "etc/berth/berthd.conf",
 ]
@@ -42,6 +41,8 @@ def expected_files() -> set[str]:
     for program in PROGRAMS:
         files |= {f"bin/{program}", f"share/bash-completion/completions/{program}.bash",
                   f"share/zsh/site-functions/_{program}"}
+    for suffix in ("json", "yml"):
+        files |= {f"share/doc/berth/{file.name}" for file in (tree.SOURCE / "docs").glob(f"*.{suffix}")}
     for page in (tree.SOURCE / "man").glob("*.[1-9]"):
         files.add(f"share/man/man{page.suffix[1:]}/{page.name}")
     return files
