@@ -16,6 +16,8 @@ A rule fits when `match` is found in "METHOD target", is passed over `skip` time
     flip       a bit of the request's body flips on its way
     twice      the server gets the request twice; its second answer goes back
     header     the answer comes with other `headers`
+    delay      the server gets the request after `seconds`
+    again      the server gets the request now, and once more after `seconds`, when others have followed
 Each is a fault of the network or an answer the service documents and the emulator cannot give.
 """
 import asyncio
@@ -43,8 +45,9 @@ class Rule:
 
 
 class FaultProxy:
-    def __init__(self, upstream_port: int):
-        self.upstream_port = upstream_port
+    def __init__(self, upstream_port: int, server_tls=None, client_tls=None):
+        """With TLS contexts it ends the clients' TLS and begins its own."""
+        self.upstream_port, self.server_tls, self.client_tls = upstream_port, server_tls, client_tls
         self.rules, self.seen = [], []
         self.hits = {}
         self.tasks = set()  # the loop itself holds them weakly
@@ -65,7 +68,7 @@ class FaultProxy:
 
     async def _main(self) -> None:
         self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_MAX)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_MAX, ssl=self.server_tls)
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()
         await self.stop.wait()
@@ -81,7 +84,7 @@ class FaultProxy:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         try:
-            upstream = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=HEAD_MAX)
+            upstream = await self._connect()
             while await self._one(reader, writer, *upstream):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
@@ -90,6 +93,20 @@ class FaultProxy:
             writer.transport.abort()
             if upstream:
                 upstream[1].transport.abort()
+
+    async def _connect(self):
+        return await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=HEAD_MAX, ssl=self.client_tls)
+
+    async def _again(self, request: bytes, no_body: bool, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            reader, writer = await self._connect()
+            writer.write(request)
+            await writer.drain()
+            await read_answer(reader, no_body)
+            writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # nobody waits for it
 
     async def _one(self, reader, writer, up_reader, up_writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -102,6 +119,12 @@ class FaultProxy:
             self.hits[do] = self.hits.get(do, 0) + 1
         if do == "reset":
             return False
+        if do == "delay":
+            await asyncio.sleep(rule.seconds)
+        if do == "again":
+            task = asyncio.ensure_future(self._again(head + body, line.startswith("HEAD "), rule.seconds))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         if do == "stall":
             await asyncio.sleep(rule.seconds)
             return False
