@@ -4,11 +4,13 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/io.h"
 #include "base/str.h"
 #include "media/naming.h"
 
 #define WRITE_BYTES ((size_t)1 << 20)
+#define READ_BYTES  ((size_t)16 << 10) /* holds some fifty records of small files */
 
 /* A record of the spool: this, the ranges, then the texts, each with its NUL; -> `total` bytes. */
 struct record {
@@ -31,6 +33,9 @@ struct upl_list {
         size_t n, allocated, next;
         struct bth_buf pending; /* of the spool, not yet written */
         uint64_t written;
+        char *window; /* READ_BYTES of the spool, read last */
+        uint64_t window_at;
+        size_t window_bytes;
 };
 
 struct upl_listed *upl_listed_free(struct upl_listed *l)
@@ -45,6 +50,7 @@ struct upl_list *upl_list_free(struct upl_list *l)
                 return NULL;
         (void)bth_close(l->fd);
         free(l->places);
+        free(l->window);
         bth_buf_clear(&l->pending);
         free(l);
         return NULL;
@@ -310,6 +316,34 @@ static void open_record(struct upl_listed *l, const struct record *record)
         l->file_bytes = record->file_bytes;
 }
 
+/* Bytes of the spool. Manifests often name files in the order in which they lie on the disk: what
+ * is behind a record is then wanted next. */
+static int read_spool(struct upl_list *l, uint64_t at, void *data, size_t n)
+{
+        int r;
+
+        if (!bth_range_inside(at, n, l->written))
+                return -EBADMSG;
+        if (n > READ_BYTES)
+                return bth_pread_full(l->fd, data, n, at);
+        if (at < l->window_at || !bth_range_inside(at - l->window_at, n, l->window_bytes)) {
+                size_t most = (size_t)MIN(l->written - at, (uint64_t)READ_BYTES);
+
+                if (!l->window)
+                        l->window = malloc(READ_BYTES);
+                if (!l->window)
+                        return -ENOMEM;
+                l->window_bytes = 0;
+                r = bth_pread_full(l->fd, l->window, most, at);
+                if (r < 0)
+                        return r;
+                l->window_at = at;
+                l->window_bytes = most;
+        }
+        memcpy(data, l->window + (at - l->window_at), n);
+        return 0;
+}
+
 int upl_list_next(struct upl_list *l, struct upl_listed **ret_listed)
 {
         _cleanup_(upl_listed_freep) struct upl_listed *listed = NULL;
@@ -320,14 +354,14 @@ int upl_list_next(struct upl_list *l, struct upl_listed **ret_listed)
         if (l->next == l->n)
                 return 0;
         at = l->places[l->next].record;
-        r = bth_pread_full(l->fd, &total, sizeof total, at);
+        r = read_spool(l, at, &total, sizeof total);
         if (r < 0)
                 return r;
         listed = calloc(1, sizeof *listed + (size_t)total);
         if (!listed)
                 return -ENOMEM;
         inside = (struct record *)(listed + 1);
-        r = bth_pread_full(l->fd, inside, (size_t)total, at);
+        r = read_spool(l, at, inside, (size_t)total);
         if (r < 0)
                 return r;
         open_record(listed, inside);
