@@ -56,10 +56,11 @@ class Package(unittest.TestCase):
         for program in ("dpkg-buildpackage", "dh", "lintian"):
             if not shutil.which(program):
                 tree.skip(f"{program} is not installed")
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="package-")))
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="berth-package-")))
         try:
             cls.server = cls.enterClassContext(Azurite())
             cls.container = cls.enterClassContext(Container(cls.folder))
+            cls.container.boot()
         except (Missing, NoEmulator) as why:
             cls.doClassCleanups()
             tree.skip(str(why))
@@ -125,7 +126,6 @@ class Package(unittest.TestCase):
             self.assertIn(file, files["berth-prep"])
 
     def test_3_install(self) -> None:
-        self.container.boot()
         self.put(self.package("berth"))
         self.put(self.package("berth-prep"))
         self.assertEqual(self.container.run("systemctl", "is-active", "berthd", "berth-worker.socket").split(),
