@@ -514,6 +514,23 @@ int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
         return 0;
 }
 
+uint64_t hal_block_size(int fd)
+{
+        struct hal_block_shape shape;
+
+        return hal_block_measure(fd, false, &shape) < 0 ? 0 : shape.size_bytes;
+}
+
+bool hal_block_is_gone(int fd, uint64_t size_bytes)
+{
+        struct hal_block_watch watch = { .fd = fd, .vanish_usec = VANISH_USEC };
+
+        if (hal_block_measure(fd, true, &watch.shape) < 0 || watch.shape.size_bytes < size_bytes ||
+            (watch.shape.is_device && watch.shape.size_bytes == 0))
+                return true;
+        return hal_block_explain(&watch, -EIO) == -ENODEV;
+}
+
 void hal_block_get_stats(struct bth_source *source, struct hal_block_stats *ret_stats)
 {
         struct block *b = block_of(source);

@@ -41,5 +41,13 @@ struct hal_block_stats {
 int hal_block_open_fd(int fd, bool own, const struct hal_block_options *options,
                       struct bth_source **ret_source, struct bth_error *error) _must_check_;
 
+/* How large it is now; 0 where nothing can be told. */
+uint64_t hal_block_size(int fd);
+
+/* Is the drive, which was `size_bytes` large, gone? For those whose work on it failed: what a drive
+ * gives on its way out is not always an error. Reads at both ends, and waits for one that does not
+ * answer to vanish, as readers do. Turns O_DIRECT on. */
+bool hal_block_is_gone(int fd, uint64_t size_bytes);
+
 /* Only for sources of hal_block_open_fd(). */
 void hal_block_get_stats(struct bth_source *source, struct hal_block_stats *ret_stats);

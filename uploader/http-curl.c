@@ -397,6 +397,15 @@ static uint64_t release_held(struct curl_http *h, uint64_t timeout_usec)
         return timeout_usec;
 }
 
+/* Then it is not the URL's protocol that curl does not know, but that of the answer. */
+static bool was_connected(const struct job *j)
+{
+        curl_off_t usec = 0;
+
+        return curl_easy_getinfo(j->easy, CURLINFO_PRETRANSFER_TIME_T, &usec) == CURLE_OK &&
+               usec > 0;
+}
+
 static unsigned drain(struct curl_http *h)
 {
         unsigned n_done = 0;
@@ -418,6 +427,8 @@ static unsigned drain(struct curl_http *h)
                  */
                 if (code == CURLE_OK && !j->head_whole)
                         code = CURLE_RECV_ERROR;
+                if (code == CURLE_UNSUPPORTED_PROTOCOL && was_connected(j))
+                        code = CURLE_WEIRD_SERVER_REPLY;
                 x->result = result_of(code, j->abort);
                 if (j->at_once && x->status > 0)
                         x->sent_bytes = x->body.length_bytes;

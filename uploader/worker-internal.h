@@ -55,6 +55,7 @@ struct upl_worker {
         atomic_bool stop;
 
         /* the drive */
+        uint64_t drive_bytes; /* at the start */
         struct upl_drive *drive;
         _Atomic(struct bth_source *) device; /* of `drive`, for the listener */
         struct med_ntfs_index *index;

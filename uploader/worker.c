@@ -565,6 +565,10 @@ static enum bth_run_end end_of(const struct upl_worker *w, int r)
                 return BTH_RUN_END_STOPPED;
         if (r == -ENODEV || r == -ENXIO || w->error.reason == BTH_REASON_DRIVE_GONE)
                 return BTH_RUN_END_DRIVE_GONE;
+        /* Without its partitions, or with another content: a drive that is being pulled. */
+        if ((r < 0 || atomic_load(&w->counts.failed) > 0) &&
+            hal_block_is_gone(w->order.drive_fd, w->drive_bytes))
+                return BTH_RUN_END_DRIVE_GONE;
         if (r == -ENETDOWN)
                 return BTH_RUN_END_NETWORK_STALLED;
         if (r < 0 && w->status == BTH_DRIVE_STATUS_INTERNAL_ERROR)
@@ -628,6 +632,7 @@ static int begin(struct upl_worker *w)
 {
         int r = open_files(w);
 
+        w->drive_bytes = hal_block_size(w->order.drive_fd);
         if (r == 0) {
                 bth_error_clear(&w->error); /* it names files that were opened */
                 r = upl_worker_sandbox(w);

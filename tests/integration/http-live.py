@@ -85,6 +85,18 @@ def tls_server(folder, newest=None, client_ca=None) -> Listener:
     return Listener(serve)
 
 
+def nonsense_server(folder) -> Listener:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+
+    def serve(_listener, connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            read_head(tls)
+            tls.sendall(b"250 This is another service\r\n\r\n")
+
+    return Listener(serve)
+
+
 def proxy() -> Listener:
     def serve(listener, connection):
         line = read_head(connection).split("\r\n")[0]
@@ -160,6 +172,9 @@ def main() -> None:
         with tls_server(folder, newest=ssl.TLSVersion.TLSv1_1) as server:
             assert ask(f"https://127.0.0.1:{server.port}/", CA=ca).startswith("ECONNRESET 0")
             assert server.lines == [], "TLS 1.1 was spoken"
+        with nonsense_server(folder) as server:  # may be tried again: it is no fault of the URL
+            assert ask(f"https://127.0.0.1:{server.port}/", CA=ca).startswith("ECONNRESET 0")
+        assert ask("gopher://127.0.0.1/", CA=ca).startswith("EINVAL 0")
         with tls_server(folder, client_ca=str(ca)) as server:
             here = f"https://127.0.0.1:{server.port}/"
             assert ask(here, CA=ca, CERT=folder / "client.pem", KEY=folder / "client.key") == "ok 200 TLSv1.3 station"

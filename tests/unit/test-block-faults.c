@@ -302,6 +302,33 @@ static void test_broken(void **state)
         free(buffer);
 }
 
+/* What is asked after work on a drive failed. */
+static void test_is_gone(void **state)
+{
+        char *name = make_image(FILE_BYTES);
+        int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+        memset(&kernel, 0, sizeof kernel);
+        kernel.grain = 512;
+        kernel.drive = name;
+        kernel.error = EIO;
+        assert_true(hal_block_size(fd) == FILE_BYTES);
+        assert_false(hal_block_is_gone(fd, FILE_BYTES));
+        kernel.bad_end = 65536; /* one end is bad, and the other answers */
+        assert_false(hal_block_is_gone(fd, FILE_BYTES));
+        kernel.bad_end = FILE_BYTES;
+        kernel.failures = 0;
+        kernel.vanishes = 9;
+        assert_true(hal_block_is_gone(fd, FILE_BYTES));
+        assert_int_equal(kernel.failures, kernel.vanishes);
+        assert_true(hal_block_is_gone(fd, FILE_BYTES));
+        assert_true(hal_block_size(fd) == 0);
+        close(fd);
+        assert_true(hal_block_is_gone(-1, FILE_BYTES));
+        (void)unlink(name);
+        free(name);
+}
+
 static void test_ring_fails(void **state)
 {
         uint8_t *buffer = bth_io_buffer_new(FILE_BYTES);
@@ -471,10 +498,15 @@ static void test_sink_errors(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_errors_by_name),    cmocka_unit_test(test_short_bounced_read),
-                cmocka_unit_test(test_pulled_in_flight),  cmocka_unit_test(test_broken),
-                cmocka_unit_test(test_only_edges_bounce), cmocka_unit_test(test_ring_fails),
-                cmocka_unit_test(test_sink_model),        cmocka_unit_test(test_sink_shared_blocks),
+                cmocka_unit_test(test_errors_by_name),
+                cmocka_unit_test(test_short_bounced_read),
+                cmocka_unit_test(test_pulled_in_flight),
+                cmocka_unit_test(test_broken),
+                cmocka_unit_test(test_is_gone),
+                cmocka_unit_test(test_only_edges_bounce),
+                cmocka_unit_test(test_ring_fails),
+                cmocka_unit_test(test_sink_model),
+                cmocka_unit_test(test_sink_shared_blocks),
                 cmocka_unit_test(test_sink_errors),
         };
 
