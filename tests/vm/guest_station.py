@@ -76,6 +76,7 @@ class Drive:
         volume = self.folder / f"{serial}.img"
         subprocess.run([BUILD / "tests/tools/make-volume", volume, str(VOLUME_MIB), "xts-256", "512", "4096"], check=True)
         key = pathlib.Path(f"{volume}.external").read_text()
+        empty = volume.read_bytes()
         drives = self.folder / "driveset.csv"
         drives.touch(0o600)
         drives.write_text("DriveLetter,FormatOption,SilentOrPromptOnFormat,Encryption,ExistingBitLockerKey\n"
@@ -85,7 +86,24 @@ class Drive:
                                drives, "--source-dir", source, "--destination-dir", f"{CONTAINER}/{serial}/", "--quiet"],
                               capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        self.content_sector = self._content(empty, volume.read_bytes())
         self.image = self._with_table(volume) if partitioned else volume
+        if partitioned:
+            self.content_sector += PARTITION_BYTES // 512
+
+    @staticmethod
+    def _content(empty: bytes, full: bytes, step: int = 65536) -> int:
+        """A sector in the middle of what berth-prep wrote at one piece: of a large file."""
+        longest = (0, 0)
+        begin = None
+        for at in range(0, len(full) + step, step):
+            differs = at < len(full) and empty[at:at + step] != full[at:at + step]
+            if differs and begin is None:
+                begin = at
+            elif not differs and begin is not None:
+                longest = max(longest, (at - begin, begin))
+                begin = None
+        return (longest[1] + longest[0] // 2) // 512
 
     def _with_table(self, volume: pathlib.Path) -> pathlib.Path:
         image, sectors = self.folder / "disk", (VOLUME_MIB << 20) // 512
@@ -118,17 +136,18 @@ def pack(folder: pathlib.Path, files: "dict[str, bytes]", programs: "dict[pathli
 
 
 class Station:
-    """`sata` is the drive that is in the machine from the start; `keys` are more lines of [station], `programs` more
+    """`sata` is the drive that is in the machine from the start, and may be slow; `keys` are more lines of [station], `programs` more
     programs and where they are in the guest."""
 
-    def __init__(self, folder: pathlib.Path, server: Azurite, sata: "Drive | None" = None, keys: str = "",
+    def __init__(self, folder: pathlib.Path, server: Azurite, sata: "Drive | None" = None, sata_pace: int = 0, keys: str = "",
                  bays: "dict[str, str]" = BAYS, programs: "dict[pathlib.Path, str] | None" = None):
         self.folder, self.server = folder, server
         self.plugged: "dict[str, Drive]" = {}
         kernel, base = guest.base()
         more = []
         if sata:
-            more = ["-drive", f"if=none,id=sata,file={sata.image},format=raw,snapshot=on",
+            more = ["-drive", f"if=none,id=sata,file={sata.image},format=raw,snapshot=on"
+                              + (f",throttling.bps-read={sata_pace}" if sata_pace else ""),
                     "-device", f"ide-hd,bus=ide.1,drive=sata,serial={sata.serial},model=BERTH SATA DISK,"
                                "wwn=0x5000c500a1b2c3d4,rotation_rate=1"]
         inside = {"/etc/berth/berthd.conf": self.configuration(keys, bays).encode(), "/etc/berth/account.key": KEY.encode()}
@@ -160,8 +179,8 @@ class Station:
         self.machine.run(f"{AS_BERTH} berthd </dev/null >/dev/ttyS2 2>&1 & echo $! >/run/berthd.pid")
         self.machine.wait_log("watches the bays", seen)
 
-    def stop(self) -> None:
-        self.machine.run("kill $(cat /run/berthd.pid)")
+    def stop(self, signal: str = "TERM") -> None:
+        self.machine.run(f"kill -{signal} $(cat /run/berthd.pid)")
         self.machine.wait("the end of berthd", lambda: "gone" in self.machine.run(
             "kill -0 $(cat /run/berthd.pid) 2>/dev/null || echo gone"))
 
@@ -204,8 +223,8 @@ class Station:
 
     # -- hands
 
-    def dock(self, drive: Drive, bay: str, bytes_per_second: int = 0) -> None:
-        self.machine.plug(bay, drive.image, bytes_per_second=bytes_per_second, serial=drive.serial, **PLUGS[bay])
+    def dock(self, drive: Drive, bay: str, **how) -> None:
+        self.machine.plug(bay, drive.image, serial=drive.serial, **PLUGS[bay], **how)
         self.plugged[bay] = drive
 
     def pull(self, bay: str) -> None:

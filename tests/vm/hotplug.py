@@ -5,6 +5,8 @@ SCSI, an NVMe and a USB drive while it runs. Each is known by its serial number 
 ends as the blobs that its sources were; one is pulled in the middle and docked again in another bay.
 
 Usage: hotplug.py     (skips with 77 where QEMU, the kernel's package or the emulator of blobs cannot be had)
+With BERTH_VM_ALL=1 also: each kind of drive pulled in the middle and docked in the same bay or another, a bad sector, a
+drive that comes and goes, and a daemon that is stopped and killed while drives are docked.
 """
 import hashlib
 import os
@@ -122,12 +124,82 @@ def run(folder: pathlib.Path, server: Azurite) -> None:
         say("everything is out, and the station has stopped")
 
 
+def pulled_everywhere(folder: pathlib.Path, server: Azurite, dice: random.Random) -> None:
+    """Each kind of drive is pulled in the middle: the kernel tells each reader something else."""
+    nvme, usb, sata = (make(folder, serial, 8, dice) for serial in ("NVME-0002", "USB-0002", "SATA-0002"))
+    with Station(folder, server, sata=sata, sata_pace=SLOW) as station:
+        host = station.take_sata()
+        station.start()
+        station.job("pulled", nvme, usb, sata)
+        station.dock(nvme, "N1", bytes_per_second=SLOW)
+        begun(station, nvme)
+        first = station.bay("N1")["drive"]["sequence"]
+        station.pull("N1")
+        wait_again(station, nvme, "N1")
+        station.dock(usb, "U1", bytes_per_second=SLOW)
+        begun(station, usb)
+        station.pull("U1")
+        wait_again(station, usb, "U1")
+        station.give_sata(host)
+        begun(station, sata)
+        station.take_sata()
+        wait_again(station, sata, "SATA")
+
+        station.dock(nvme, "N1")
+        identified(station, nvme, "N1", "nvme", "nvme")
+        assert station.bay("N1")["drive"]["sequence"] > first
+        station.dock(usb, "S1")  # out of its case, behind an adapter: the same serial number
+        station.give_sata(host)
+        for drive, bay in (nvme, "N1"), (usb, "S1"), (sata, "SATA"):
+            completed(station, drive, bay)
+
+
+def trouble(folder: pathlib.Path, server: Azurite, dice: random.Random) -> None:
+    aged, restless, patient = (make(folder, serial, 6, dice) for serial in ("AGED-0001", "FLAP-0001", "WAIT-0001"))
+    with Station(folder, server) as station:
+        station.start()
+        station.job("trouble", aged, restless, patient)
+        station.dock(aged, "S1", bad_sector=aged.content_sector)
+        view = station.wait_drive(aged, state="CompletedMoreInfo")
+        found = station.blobs(aged)
+        expected = {name: hashlib.sha256(data).hexdigest() for name, data in aged.blobs().items()}
+        missing = set(expected) - set(found)
+        assert len(missing) == 1 and found.items() <= expected.items(), (view, missing)
+        say(f"{aged.serial}: {view['copy_status']}, without {missing}")
+
+        for _ in range(3):
+            station.dock(restless, "S2", bytes_per_second=SLOW)
+            station.machine.wait("the drive", lambda: station.bay("S2")["state"] != "empty")
+            station.pull("S2")
+            station.wait_bay("S2", "empty")
+        station.dock(restless, "S2")
+        station.wait_bay("S2", "flapping")
+        completed(station, restless, "S2")
+
+        station.dock(patient, "N1", bytes_per_second=SLOW)
+        begun(station, patient)
+        station.stop("KILL")
+        station.start()
+        identified(station, patient, "N1", "nvme", "nvme")
+        station.stop()
+        station.start()
+        completed(station, patient, "N1")
+        assert station.bay("S2")["drive"]["serial"] == restless.serial  # there at the start
+        say("the daemon was killed and stopped, and nothing was lost")
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     with tempfile.TemporaryDirectory(prefix="berth-vm-") as name:
         try:
             with Azurite() as server:
                 run(pathlib.Path(name), server)
+                if os.environ.get("BERTH_VM_ALL"):
+                    dice = random.Random(9)
+                    for more in pulled_everywhere, trouble:
+                        folder = pathlib.Path(name) / more.__name__
+                        folder.mkdir()
+                        more(folder, server, dice)
         except (Missing, guest.Missing) as e:
             print(f"SKIP: cannot run here: {e}")
             return 77

@@ -184,10 +184,15 @@ class Machine:
                 raise Failed(f"the guest did not let go of {device}")
             self.events.append(message)
 
-    def plug(self, name: str, image: pathlib.Path, driver: str, bytes_per_second: int = 0, **device) -> None:
-        """Docks the image, read-only; `bytes_per_second` makes a slow drive of it."""
+    def plug(self, name: str, image: pathlib.Path, driver: str, bytes_per_second: int = 0, bad_sector: int = 0,
+             **device) -> None:
+        """Docks the image, read-only; `bytes_per_second` makes a slow drive of it, `bad_sector` one that has aged."""
         drive = {"driver": "raw", "node-name": name, "read-only": True,
                  "file": {"driver": "file", "filename": str(image), "read-only": True, "locking": "off"}}
+        if bad_sector:
+            drive["file"] = {"driver": "blkdebug", "image": drive["file"], "read-only": True,
+                             "inject-error": [{"event": "none", "iotype": "read", "errno": 5, "sector": bad_sector,
+                                               "once": False}]}
         if bytes_per_second:
             self.qmp("object-add", **{"qom-type": "throttle-group", "id": f"{name}-pace",
                                       "limits": {"bps-read": bytes_per_second}})
