@@ -18,12 +18,15 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/io.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "base/time.h"
 #include "daemon/api.h"
 #include "daemon/listen.h"
 #include "daemon/config-check.h"
 #include "daemon/station.h"
+#include "daemon/token.h"
 #include "daemon/udev-rules.h"
 
 #define STATE_MODE   0700
@@ -32,7 +35,7 @@
 #define PRIVATE_MASK 077
 
 struct berthd {
-        const char *config_path, *rules_path;
+        const char *config_path, *rules_path, *new_token;
         bool check, without_udev;
         int log_level;
 
@@ -52,12 +55,15 @@ static void usage(FILE *out)
                 "Usage: berthd [--config FILE] [--log-level LEVEL] [--no-udev]\n"
                 "       berthd --check [FILE]\n"
                 "       berthd [--config FILE] --udev-rules FILE\n"
+                "       berthd [--config FILE] --new-token RIGHT:NAME\n"
                 "\n"
                 "The daemon of a Berth station: watches the bays and copies what is docked.\n"
                 "\n"
                 "      --config FILE      instead of " DMN_CONFIG_PATH "\n"
                 "      --check            check the configuration and end\n"
                 "      --udev-rules FILE  write the rules by which udev knows the bays, and end\n"
+                "      --new-token RIGHT:NAME  add a token for the API over the network, show it\n"
+                "                         once, and end; RIGHT: read, operate, admin, station\n"
                 "      --no-udev          virtual bays only\n"
                 "      --log-level LEVEL  error, warning, notice, info or debug\n"
                 "      --help, --version\n",
@@ -87,6 +93,7 @@ static int parse_options(struct berthd *b, int argc, char **argv)
         static const struct option options[] = { { "config", required_argument, NULL, 'c' },
                                                  { "check", no_argument, NULL, 'k' },
                                                  { "udev-rules", required_argument, NULL, 'u' },
+                                                 { "new-token", required_argument, NULL, 't' },
                                                  { "no-udev", no_argument, NULL, 'n' },
                                                  { "log-level", required_argument, NULL, 'l' },
                                                  { "help", no_argument, NULL, 'h' },
@@ -104,6 +111,9 @@ static int parse_options(struct berthd *b, int argc, char **argv)
                         break;
                 case 'u':
                         b->rules_path = optarg;
+                        break;
+                case 't':
+                        b->new_token = optarg;
                         break;
                 case 'n':
                         b->without_udev = true;
@@ -333,6 +343,23 @@ static int check(const struct berthd *b)
         return n == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The only time that it is seen: the file has its hash. */
+static int show_new_token(const struct berthd *b, struct bth_error *error)
+{
+        _cleanup_(bth_secret_freep) struct bth_secret *token = NULL;
+        int r;
+
+        if (!b->config->api.tokens)
+                return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
+                                     "the configuration names no file of tokens: [api] tokens");
+        r = dmn_tokens_add(b->config->api.tokens, b->new_token, &token, error);
+        if (r == 0)
+                r = bth_write_full(STDOUT_FILENO, token->data, token->length_bytes);
+        if (r == 0)
+                r = bth_write_full(STDOUT_FILENO, "\n", 1);
+        return r;
+}
+
 static int run(struct berthd *b, struct bth_error *error)
 {
         int r = make_private(error);
@@ -341,7 +368,9 @@ static int run(struct berthd *b, struct bth_error *error)
                 r = dmn_config_load(b->config_path, &b->config, error);
         if (r == 0 && b->rules_path)
                 r = dmn_udev_rules_write(b->config, b->rules_path, error);
-        if (r < 0 || b->rules_path)
+        if (r == 0 && b->new_token)
+                r = show_new_token(b, error);
+        if (r < 0 || b->rules_path || b->new_token)
                 return r;
         r = begin(b, error);
         if (r < 0)

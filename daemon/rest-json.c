@@ -125,7 +125,7 @@ json_t *dmn_rest_job(const struct job_record *r, const struct dmn_rest_more *mor
         set_parsed(j, "tags", r->tags);
         if (version >= DMN_REST_2020_08_01)
                 set(j, "identity", json_pack("{s:s}", "type", "None"));
-        if (version != DMN_REST_2020_08_01)
+        if (version != DMN_REST_2020_08_01 && more->created_usec > 0)
                 set(j, "systemData", system_json(more));
         return j;
 }

@@ -49,7 +49,7 @@ int dmn_rest_windows(const struct dmn_rest_body *b, const struct job_model *m,
 struct dmn_rest_more {
         char *personal[_JOB_PERSONAL_MAX];    /* JSON; NULL: none */
         char *created_by, *modified_by;       /* NULL: the station itself */
-        uint64_t created_usec, modified_usec; /* 0: not known */
+        uint64_t created_usec, modified_usec; /* 0: not known, then there is no systemData */
 };
 void dmn_rest_more_clear(struct dmn_rest_more *m);
 

@@ -45,31 +45,26 @@ static int find_event(struct job_store *s, uint64_t job, bool newest, char **ret
         return r;
 }
 
-static int find_more(struct job_store *s, const struct job_record *r, struct dmn_rest_more *ret,
-                     struct bth_error *error)
+static int find_more(struct job_store *s, const struct job_record *r, bool with_history,
+                     struct dmn_rest_more *ret, struct bth_error *error)
 {
-        int k = 0;
+        int k;
 
         *ret = (struct dmn_rest_more){ 0 };
-        for (size_t i = 0; i < _JOB_PERSONAL_MAX && k == 0; i++) {
-                k = job_store_personal(s, r->id, (enum job_personal)i, &ret->personal[i], error);
-                if (k == -ENOENT) {
-                        bth_error_clear(error);
-                        k = 0;
-                }
-        }
-        if (k == 0)
+        k = job_store_personal_all(s, r->id, ret->personal, error);
+        if (k == 0 && with_history)
                 k = find_event(s, r->id, false, &ret->created_by, &ret->created_usec, error);
-        if (k == 0)
+        if (k == 0 && with_history)
                 k = find_event(s, r->id, true, &ret->modified_by, &ret->modified_usec, error);
         return k;
 }
 
-static int make_job(struct job_store *s, const struct job_record *r, enum dmn_rest_version version,
-                    json_t **ret_json, struct bth_error *error)
+/* In a list a job has no history: who wants to know who made it gets it by its name. */
+static int make_job(struct job_store *s, const struct job_record *r, bool with_history,
+                    enum dmn_rest_version version, json_t **ret_json, struct bth_error *error)
 {
         struct dmn_rest_more more;
-        int k = find_more(s, r, &more, error);
+        int k = find_more(s, r, with_history, &more, error);
 
         *ret_json = k == 0 ? dmn_rest_job(r, &more, version) : NULL;
         dmn_rest_more_clear(&more);
@@ -120,7 +115,7 @@ int dmn_rest_answer_job(struct job_store *s, struct dmn_rest_act *a, uint64_t jo
         a->is_job = true;
         a->job = record->id;
         a->revision = record->revision;
-        return make_job(s, record, a->route.version, &a->answer, error);
+        return make_job(s, record, true, a->route.version, &a->answer, error);
 }
 
 int dmn_rest_get(struct job_store *s, void *act, struct bth_error *error)
@@ -217,7 +212,7 @@ static int on_record(void *userdata, const struct job_record *r)
         l->last = r->id;
         l->result = is_wanted(l, r);
         if (l->result == 1)
-                l->result = make_job(l->store, r, l->act->route.version, &job, l->error);
+                l->result = make_job(l->store, r, false, l->act->route.version, &job, l->error);
         if (l->result == 0 && job && json_array_append_new(l->value, job) < 0)
                 l->result = -ENOMEM;
         return l->result < 0 ? 1 : 0;

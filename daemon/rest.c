@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "base/str.h"
 #include "daemon/rest-act.h"
+#include "daemon/station-internal.h"
 
 #define JSON_TYPE  "application/json; charset=utf-8"
 #define ETAG_BYTES 64
@@ -176,7 +177,8 @@ static void on_done(void *userdata, int r, const struct bth_error *error)
 
         if (!a->fault.code && (r < 0 || !station))
                 (void)dmn_rest_fault_of(&a->fault, station && error->code < 0 ? error : &other);
-        if (a->fault.status >= 500 && error && error->code < 0)
+        if (station && !dmn_station_store_failed(station, r, error) && r < 0 &&
+            a->fault.status >= 500)
                 bth_log_error(LOG_ERR, error);
         log_act(a, a->fault.code != NULL);
         if (a->fault.code)
@@ -195,8 +197,7 @@ static void submit(struct dmn_rest_act *a)
                 [DMN_REST_JOB_PUT] = dmn_rest_put,       [DMN_REST_JOB_PATCH] = dmn_rest_patch,
                 [DMN_REST_JOB_DELETE] = dmn_rest_delete, [DMN_REST_JOB_KEYS] = dmn_rest_keys,
         };
-        int r = job_thread_submit(dmn_station_store(a->rest->station), tasks[a->route.operation],
-                                  on_done, a);
+        int r = dmn_station_submit(a->rest->station, tasks[a->route.operation], on_done, a);
         const struct bth_error error = { .code = r };
 
         if (r == 0)

@@ -256,3 +256,66 @@ int dmn_token_make(enum dmn_right right, const char *name, struct bth_secret **r
         *ret_token = take_ptr(token);
         return 0;
 }
+
+static int check_new(const char *path, const char *name, struct bth_error *error)
+{
+        _cleanup_(dmn_tokens_freep) struct dmn_tokens *t = NULL;
+        int r = dmn_tokens_load(path, &t, error);
+
+        if (r == -ENOENT) {
+                bth_error_clear(error);
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < t->n; i++)
+                if (strcmp(t->entries[i].token.name, name) == 0)
+                        return bth_error_set(error, -EEXIST, BTH_REASON_CONFLICT,
+                                             "'%s' has a token already: take its line away first",
+                                             name);
+        return 0;
+}
+
+static int append_line(const char *path, const char *line, struct bth_error *error)
+{
+        _cleanup_close_ int fd =
+                open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (asprintf(&text, "%s\n", line) < 0) {
+                text = NULL;
+                return -ENOMEM;
+        }
+        r = fd < 0 ? -errno : bth_write_full(fd, text, strlen(text));
+        if (r == 0 && fsync(fd) < 0)
+                r = -errno;
+        return r < 0 ? bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
+                                     "it cannot be written: %s", bth_strerror(r))
+                     : 0;
+}
+
+int dmn_tokens_add(const char *path, const char *what, struct bth_secret **ret_token,
+                   struct bth_error *error)
+{
+        const char *colon = strchr(what, ':');
+        _cleanup_free_ char *right = colon ? strndup(what, (size_t)(colon - what)) : NULL;
+        _cleanup_free_ char *line = NULL;
+        _cleanup_(bth_secret_freep) struct bth_secret *token = NULL;
+        int r = right ? dmn_token_make(dmn_right_from_string(right), colon + 1, &token, &line)
+                      : -EINVAL;
+
+        if (r == -EINVAL)
+                return bth_error_set(error, r, BTH_REASON_USAGE,
+                                     "a new token is named RIGHT:NAME, with read, operate, admin "
+                                     "or station, and letters, digits, '.', '_', '-' and '@'");
+        if (r < 0)
+                return r;
+        bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
+        r = check_new(path, colon + 1, error);
+        if (r == 0)
+                r = append_line(path, line, error);
+        if (r == 0)
+                *ret_token = take_ptr(token);
+        return r;
+}

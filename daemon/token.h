@@ -47,3 +47,8 @@ const char *dmn_token_of_header(const char *authorization);
  * name or right that no line can have; -ENOMEM; -errno of getrandom(2). */
 int dmn_token_make(enum dmn_right right, const char *name, struct bth_secret **ret_token,
                    char **ret_line) _must_check_;
+/* Makes one and adds its line to the file, which is made where there is none. `what`: "RIGHT:NAME".
+ * Returns 0; -EINVAL; -EEXIST when the file has the name; the errors of dmn_tokens_load(); -errno
+ * of write(2). */
+int dmn_tokens_add(const char *path, const char *what, struct bth_secret **ret_token,
+                   struct bth_error *error) _must_check_;

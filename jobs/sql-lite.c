@@ -24,6 +24,7 @@
         "PRAGMA secure_delete = ON;"        \
         "PRAGMA trusted_schema = OFF;"      \
         "PRAGMA temp_store = MEMORY;"       \
+        "PRAGMA cache_size = -16384;"       \
         "PRAGMA wal_autocheckpoint = 1000;" \
         "PRAGMA journal_size_limit = 4194304"
 

@@ -353,6 +353,31 @@ int job_store_personal(struct job_store *s, uint64_t job, enum job_personal what
         return sql_copy(st, 0, ret_json);
 }
 
+int job_store_personal_all(struct job_store *s, uint64_t job, char *ret_json[_JOB_PERSONAL_MAX],
+                           struct bth_error *error)
+{
+        _cleanup_sql_ struct sql_statement *st = NULL;
+        int r = sql(s, error, &st, "SELECT what, value FROM personal WHERE job = ?", "u", job);
+
+        for (size_t i = 0; i < _JOB_PERSONAL_MAX; i++)
+                ret_json[i] = NULL;
+        if (r < 0)
+                return r;
+        while ((r = sql_row(s, st, error)) == 1) {
+                const uint64_t what = sql_u64(st, 0);
+
+                if (what < _JOB_PERSONAL_MAX && !ret_json[what])
+                        r = sql_copy(st, 1, &ret_json[what]);
+                if (r < 0)
+                        break;
+        }
+        for (size_t i = 0; r < 0 && i < _JOB_PERSONAL_MAX; i++) {
+                free(ret_json[i]);
+                ret_json[i] = NULL;
+        }
+        return r;
+}
+
 int job_store_forget(struct job_store *s, uint64_t job, struct bth_error *error)
 {
         int r = sql_run(s, error, "DELETE FROM personal WHERE job = ?", "u", job);

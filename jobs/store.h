@@ -280,6 +280,9 @@ int job_store_key(struct job_store *s, uint64_t job, size_t drive, struct bth_se
 /* malloc()ed JSON text. Returns 0, -ENOENT. */
 int job_store_personal(struct job_store *s, uint64_t job, enum job_personal what, char **ret_json,
                        struct bth_error *error) _must_check_;
+/* All of it at once; NULL where there is none. Returns 0. */
+int job_store_personal_all(struct job_store *s, uint64_t job, char *ret_json[_JOB_PERSONAL_MAX],
+                           struct bth_error *error) _must_check_;
 /* Takes the personal data of a job away, and what is left of it in the files. Returns 0. */
 int job_store_forget(struct job_store *s, uint64_t job, struct bth_error *error) _must_check_;
 /* The same for all jobs that ended before `before_usec`, and for deleted ones, whose BitLocker keys

@@ -60,6 +60,15 @@ def check_rights(service) -> None:
     service.write_tokens()
     service.reload()
     expect(service.ask("DELETE", JOBS + "/x"), 404)
+    # A new one is shown once, and counts when the tokens were read again.
+    made = subprocess.run([service.program, "--config", service.folder / "berthd.conf", "--new-token", "read:portal"],
+                          capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    service.tokens["portal"] = made
+    assert made not in (service.folder / "tokens").read_text()
+    expect(service.ask("GET", JOBS, right="portal"), 401)
+    service.reload()
+    expect(service.ask("GET", JOBS, right="portal"), 200)
+    expect(service.ask("PUT", JOBS + "/x", job(), right="portal"), 403)
 
 
 def check_addresses(service) -> None:

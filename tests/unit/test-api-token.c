@@ -100,6 +100,37 @@ static void test_made(void **state)
         assert_int_equal(dmn_token_make(DMN_RIGHT_READ, "a b", &one, &line), -EINVAL);
 }
 
+static void test_added(void **state)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        struct bth_secret *one = NULL, *two = NULL;
+        const struct dmn_token *found;
+        struct dmn_tokens *t = NULL;
+        char path[64];
+        struct stat st;
+
+        (void)state;
+        (void)snprintf(path, sizeof path, "/tmp/berth-added-%d", (int)getpid());
+        (void)unlink(path);
+        assert_int_equal(dmn_tokens_add(path, "read:portal", &one, &e), 0);
+        assert_int_equal(dmn_tokens_add(path, "station:east-1", &two, &e), 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+        assert_int_equal(dmn_tokens_load(path, &t, &e), 0);
+        found = dmn_tokens_find(t, (const char *)two->data);
+        assert_non_null(found);
+        assert_int_equal(found->right, DMN_RIGHT_STATION);
+        assert_non_null(dmn_tokens_find(t, (const char *)one->data));
+        t = dmn_tokens_free(t);
+        one = bth_secret_free(one);
+        two = bth_secret_free(two);
+        assert_int_equal(dmn_tokens_add(path, "admin:portal", &one, &e), -EEXIST);
+        assert_int_equal(dmn_tokens_add(path, "portal", &one, &e), -EINVAL);
+        assert_int_equal(dmn_tokens_add(path, "all:x", &one, &e), -EINVAL);
+        assert_int_equal(dmn_tokens_add(path, "read:a b", &one, &e), -EINVAL);
+        assert_int_equal(unlink(path), 0);
+}
+
 static void test_file(void **state)
 {
         static const char text[] = "read a " TEST_SHA256 "\n";
@@ -186,13 +217,10 @@ static void test_gate_is_bounded(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_finds),
-                cmocka_unit_test(test_complaints),
-                cmocka_unit_test(test_made),
-                cmocka_unit_test(test_file),
-                cmocka_unit_test(test_header),
-                cmocka_unit_test(test_gate),
-                cmocka_unit_test(test_gate_is_bounded),
+                cmocka_unit_test(test_finds), cmocka_unit_test(test_complaints),
+                cmocka_unit_test(test_made),  cmocka_unit_test(test_file),
+                cmocka_unit_test(test_added), cmocka_unit_test(test_header),
+                cmocka_unit_test(test_gate),  cmocka_unit_test(test_gate_is_bounded),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
