@@ -15,6 +15,7 @@
 #include "daemon/station-internal.h"
 #include "daemon/transfers.h"
 #include "daemon/verbs.h"
+#include "jobs/hub.h"
 
 #define FORGET_EVERY_USEC JOB_DAY_USEC
 #define BUSY_NUMERATOR    5 /* a worker that sends less than 4/5 of its share needs no more */
@@ -146,6 +147,8 @@ static int task_tick(struct job_store *store, void *userdata, struct bth_error *
 
         if (r == 0 && t->forget)
                 r = job_store_forget_old(store, now - JOB_KEPT_USEC, error);
+        if (r >= 0 && t->forget)
+                r = job_hub_prune(store, now - JOB_KEPT_USEC, error);
         if (r >= 0 && t->forget)
                 r = dmn_transfers_forget(store, t->state_directory, error);
         return r < 0 ? r : 0;

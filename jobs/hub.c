@@ -12,7 +12,8 @@
 /* A drive that an event told something new of. Texts are those of the batch. */
 struct touched {
         const char *subject, *scope, *job, *serial;
-        bool ours; /* the job came to the station from here */
+        bool ours;  /* the job came to the station from here */
+        bool moved; /* into a bay, or out of one */
 };
 
 /* One batch under way. */
@@ -186,16 +187,21 @@ static int renew(struct taking *t, const struct job_told *e)
 
 static void touch(struct taking *t, const struct job_told *e)
 {
+        const bool moved = e->facet == JOB_FACET_DOCKING;
+
         if (!e->serial)
                 return;
         for (size_t i = t->n_touched; i-- > 0;)
-                if (strcmp(t->touched[i].subject, e->subject) == 0)
+                if (strcmp(t->touched[i].subject, e->subject) == 0) {
+                        t->touched[i].moved |= moved;
                         return;
+                }
         t->touched[t->n_touched++] = (struct touched){ .subject = e->subject,
                                                        .scope = e->scope,
                                                        .job = e->job,
                                                        .serial = e->serial,
-                                                       .ours = e->job && e->from_hub };
+                                                       .ours = e->job && e->from_hub,
+                                                       .moved = moved };
 }
 
 /* Of progress there is no history: what is not the newest is nothing. */
@@ -421,7 +427,7 @@ static int settle(struct taking *t, const struct touched *o)
 {
         struct job_record *r = NULL;
         char key[SERIAL_KEY_MAX], other[SERIAL_KEY_MAX];
-        int k = look_for_twins(t, o->serial);
+        int k = o->moved ? look_for_twins(t, o->serial) : 0;
 
         if (k < 0 || !o->ours)
                 return k;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* bench-hub - how many events of stations a hub takes.
  *
- *   bench-hub [EVENTS [BATCH]]       40,000 events of ten stations, 100 in a batch
+ *   bench-hub [EVENTS [BATCH [URL]]]  40,000 events of ten stations, 100 in a batch; into an empty
+ *                                     schema of a PostgreSQL server instead of a file
  *
  * A thousand of the hub's own jobs with three drives each; each drive goes from docked to done over
  * twenty events, most of them progress, as texts of JSON that are parsed here. Every batch is one
@@ -164,7 +165,7 @@ int main(int argc, char **argv)
             batch > JOB_HUB_BATCH_MAX || !mkdtemp(folder))
                 return 2;
         (void)snprintf(path, sizeof path, "%s/hub.db", folder);
-        r = job_store_open(path, &s, &error);
+        r = job_store_open(argc > 3 ? argv[3] : path, &s, &error);
         if (r == 0)
                 r = make_jobs(s, &error);
         if (r == 0)

@@ -27,7 +27,9 @@ def programs():
 
 
 class Postgres:
-    def __init__(self):
+    def __init__(self, durable: bool = False):
+        """`durable`: against a stop of the machine, too; tests stop the server only."""
+        self.durable = durable
         self.programs = programs()
         self.process = None
         # The server refuses to run as root.
@@ -63,7 +65,7 @@ class Postgres:
     def start(self):
         self.run("pg_ctl", "start", "--pgdata", "data", "--wait", "--timeout", "60", "--silent", "--log", "log",
                  "--options", f"-k {self.folder} -c listen_addresses= -c max_connections=40 -c shared_buffers=32MB "
-                 "-c fsync=off -c client_min_messages=warning")
+                 f"-c fsync={'on' if self.durable else 'off'} -c client_min_messages=warning")
 
     def stop(self, mode="immediate"):
         """Without goodbye, as when the machine goes down."""
