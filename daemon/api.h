@@ -13,7 +13,7 @@
 #include "daemon/verb.h"
 
 #define DMN_API_SOCKET "berthd.sock" /* in the run directory */
-#define DMN_API_GROUP  "berth"
+#define DMN_API_GROUP  "berth-operators"
 
 struct dmn_api;
 

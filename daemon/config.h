@@ -77,7 +77,7 @@ struct dmn_config {
         char *state_directory, *run_directory, *spool_directory;
         char *database;            /* URL of a PostgreSQL server; NULL: a file in state_directory */
         char *spool_account;       /* of single journals in the spool; NULL: none */
-        char *operators;           /* the group whose members may operate; NULL: "berth" */
+        char *operators;           /* the group whose members may operate; NULL: the default */
         char *worker;              /* the program */
         char *worker_socket;       /* of berth-worker.socket; NULL: the usual one, if it is there */
         char *usual_worker_socket; /* not a key: in run_directory */
