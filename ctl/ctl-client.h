@@ -42,6 +42,7 @@
         X(JOBS_LIST, "GET", "/v1/jobs")                        \
         X(JOB_IMPORT, "POST", "/v1/jobs")                      \
         X(JOB_SHOW, "GET", "/v1/jobs/{job}")                   \
+        X(JOB_JOURNALS, "POST", "/v1/jobs/{job}/journals")     \
         X(JOB_SHIP, "POST", "/v1/jobs/{job}/ship")             \
         X(JOB_RECEIVE, "POST", "/v1/jobs/{job}/receive")       \
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel")         \

@@ -58,6 +58,8 @@ bool dmn_right_allows(enum dmn_right have, enum dmn_right need) _const_;
         X(JOBS_LIST, "GET", "/v1/jobs", READ, "the jobs, newest first")                          \
         X(JOB_IMPORT, "POST", "/v1/jobs", OPERATE, "makes a job from journals")                  \
         X(JOB_SHOW, "GET", "/v1/jobs/{job}", READ, "one job and its drives")                     \
+        X(JOB_JOURNALS, "POST", "/v1/jobs/{job}/journals", OPERATE,                              \
+          "gives the drives of a job what journals say of them")                                 \
         X(JOB_SHIP, "POST", "/v1/jobs/{job}/ship", OPERATE, "gives a job its shipping data")     \
         X(JOB_RECEIVE, "POST", "/v1/jobs/{job}/receive", OPERATE, "books all its drives in")     \
         X(JOB_CANCEL, "POST", "/v1/jobs/{job}/cancel", OPERATE, "takes a job back")              \

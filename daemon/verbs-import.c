@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* verbs-import - a job from journals that came in a request. The journals hold keys: they go from
- * the request into sealed memory, and the request is wiped (daemon/verb.c). */
+/* verbs-import - a job from journals that came in a request, and journals for a job that came
+ * without. The journals hold keys: they go from the request into sealed memory, and the request is
+ * wiped (daemon/verb.c). */
 #include <string.h>
 
+#include "base/time.h"
 #include "daemon/import.h"
 #include "daemon/verbs-store.h"
+#include "jobs/match.h"
 
 struct dmn_import_call {
         struct dmn_import_call *next;
         struct dmn_station *station;
         struct dmn_call *call;
-        struct dmn_importing *importing;
+        struct dmn_importing *importing; /* one of the two */
+        struct dmn_journals *reading;
 };
 
 static void import_call_free(struct dmn_import_call *i)
@@ -22,6 +26,7 @@ static void import_call_free(struct dmn_import_call *i)
         if (*at)
                 *at = i->next;
         (void)dmn_import_free(i->importing);
+        (void)dmn_journals_free(i->reading);
         free(i);
 }
 
@@ -50,12 +55,12 @@ static int run_show(struct job_store *store, struct dmn_store_call *sc, struct b
         return 0;
 }
 
-static json_t *notes_view(const struct dmn_imported *imported)
+static json_t *notes_view(const struct dmn_journal_note *notes, size_t n_notes)
 {
         json_t *list = json_array();
 
-        for (size_t i = 0; i < imported->n_notes; i++) {
-                const struct dmn_journal_note *n = &imported->notes[i];
+        for (size_t i = 0; i < n_notes; i++) {
+                const struct dmn_journal_note *n = &notes[i];
 
                 (void)json_array_append_new(list, json_pack("{s:s,s:I,s:s,s:s,s:s*}", "journal",
                                                             n->journal, "line", (json_int_t)n->line,
@@ -78,7 +83,7 @@ static void on_imported(void *userdata, const struct dmn_imported *imported,
                         .call = c,
                         .run = run_show,
                         .job = imported->job,
-                        .extra = notes_view(imported),
+                        .extra = notes_view(imported->notes, imported->n_notes),
                 };
 
                 dmn_store_begin(&show, NULL);
@@ -159,6 +164,120 @@ static int read_journals(const struct dmn_call *c, struct dmn_journal **journals
         return r;
 }
 
+/* --- journals for a job --- */
+
+/* What the job says of a drive, and over it what a journal says. */
+static struct job_draft_drive draft_of(const struct job_record_drive *had,
+                                       const struct job_draft_drive *journal)
+{
+        struct job_draft_drive d = { .serial = had->serial,
+                                     .manifest_file = had->manifest_file,
+                                     .manifest_hash = had->manifest_hash,
+                                     .header_hash = had->header_hash };
+
+        if (!journal)
+                return d;
+        d.manifest_file = journal->manifest_file ? journal->manifest_file : d.manifest_file;
+        d.manifest_hash = journal->manifest_hash ? journal->manifest_hash : d.manifest_hash;
+        d.header_hash = journal->header_hash ? journal->header_hash : d.header_hash;
+        d.key = journal->key;
+        return d;
+}
+
+static int lay_over(const struct job_record *r, const struct job_draft_drive *said, size_t n,
+                    struct job_draft_drive ret[JOB_MAX_DRIVES], struct bth_error *error)
+{
+        size_t used = 0;
+
+        for (size_t i = 0; i < r->model.n_drives; i++) {
+                const struct job_draft_drive *journal = NULL;
+
+                for (size_t k = 0; k < n; k++)
+                        if (job_serial_equal(said[k].serial, r->drives[i].serial))
+                                journal = &said[k];
+                ret[i] = draft_of(&r->drives[i], journal);
+                used += journal != NULL;
+        }
+        for (size_t k = 0; k < n && used < n; k++) {
+                size_t i = 0;
+
+                while (i < r->model.n_drives &&
+                       !job_serial_equal(said[k].serial, r->drives[i].serial))
+                        i++;
+                if (i == r->model.n_drives)
+                        return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND,
+                                             "the journals name the drive '%s', which the job '%s' "
+                                             "does not have",
+                                             said[k].serial, r->name);
+        }
+        return 0;
+}
+
+static int run_journals(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
+{
+        _cleanup_(job_record_freep) struct job_record *record = NULL, *after = NULL;
+        struct job_draft_drive said[JOB_MAX_DRIVES], drives[JOB_MAX_DRIVES];
+        size_t n = 0;
+        int r = dmn_find_job(store, sc->call, sc->call->target, &record, error);
+
+        if (r == 0)
+                r = job_merge_drives(sc->read->drafts, sc->read->n_drives, said, &n, error);
+        if (r == 0)
+                r = lay_over(record, said, n, drives, error);
+        if (r == 0)
+                r = job_admit_drives(store, record->id, drives, record->model.n_drives, error);
+        if (r == 0)
+                r = job_store_set_drives(store, record->id, drives, record->model.n_drives,
+                                         &sc->policy, bth_now_realtime_usec(), sc->call->who,
+                                         error);
+        if (r == 0)
+                r = job_store_get(store, record->id, &after, error);
+        if (r < 0)
+                return r;
+        sc->changed = true;
+        sc->answer = json_pack("{s:s++,s:o}", "sentence", "the drives of the job '", after->name,
+                               "' are as the journals say", "job", dmn_job_view(after));
+        return 0;
+}
+
+static void on_read(void *userdata, struct dmn_journals_result *result,
+                    const struct bth_error *error)
+{
+        struct dmn_import_call *i = userdata;
+
+        if (result) {
+                const struct dmn_store_call change = {
+                        .station = i->station,
+                        .call = i->call,
+                        .run = run_journals,
+                        .extra = notes_view(result->notes, result->n_notes),
+                        .read = result,
+                };
+
+                dmn_store_begin(&change, NULL);
+        } else {
+                dmn_call_fail(i->call, error);
+        }
+        import_call_free(i);
+}
+
+static int begin_reading(struct dmn_import_call *i, struct dmn_journal **journals,
+                         struct bth_error *error)
+{
+        static const char *const members[] = { "journals", "scope", NULL };
+        size_t n = 0;
+        int r = dmn_call_members(i->call, members, error);
+
+        if (r == 0)
+                r = read_journals(i->call, journals, &n, error);
+        return r < 0 ? r
+                     : dmn_journals_read(dmn_station_loop(i->station),
+                                         dmn_config_worker(dmn_station_config(i->station)),
+                                         journals, n, on_read, i, &i->reading, error);
+}
+
+/* --- both --- */
+
 static int begin(struct dmn_import_call *i, struct dmn_journal **journals, struct bth_error *error)
 {
         static const char *const members[] = { "name",     "account",          "location",
@@ -179,7 +298,9 @@ static int begin(struct dmn_import_call *i, struct dmn_journal **journals, struc
         return r;
 }
 
-void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c)
+static void take_call(struct dmn_station *s, struct dmn_call *c,
+                      int (*start)(struct dmn_import_call *i, struct dmn_journal **journals,
+                                   struct bth_error *error))
 {
         struct dmn_journal *journals[BTH_JOURNALS_MAX] = { NULL };
         struct dmn_import_call *i = calloc(1, sizeof *i);
@@ -189,7 +310,7 @@ void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c)
         if (i) {
                 *i = (struct dmn_import_call){ .next = s->imports, .station = s, .call = c };
                 s->imports = i;
-                r = begin(i, journals, &error);
+                r = start(i, journals, &error);
         }
         for (size_t k = 0; k < ARRAY_SIZE(journals); k++)
                 (void)dmn_journal_free(journals[k]);
@@ -201,4 +322,14 @@ void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c)
         if (i)
                 import_call_free(i);
         dmn_call_fail(c, &error);
+}
+
+void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c)
+{
+        take_call(s, c, begin);
+}
+
+void dmn_do_job_journals(struct dmn_station *s, struct dmn_call *c)
+{
+        take_call(s, c, begin_reading);
 }

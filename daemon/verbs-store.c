@@ -16,6 +16,7 @@ static struct dmn_store_call *store_call_free(struct dmn_store_call *sc)
 {
         json_decref(sc->answer);
         json_decref(sc->extra);
+        (void)dmn_journals_result_free(sc->read);
         free(sc);
         return NULL;
 }
@@ -88,6 +89,7 @@ void dmn_store_begin(const struct dmn_store_call *from, const char *const *membe
 
         if (!sc) {
                 json_decref(from->extra);
+                (void)dmn_journals_result_free(from->read);
                 dmn_call_refuse(c, -ENOMEM, BTH_REASON_OUT_OF_MEMORY, "no memory for the request");
                 return;
         }

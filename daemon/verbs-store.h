@@ -8,6 +8,7 @@
  * While a task is under way the call and the answer belong to the store's thread. */
 #pragma once
 
+#include "daemon/journals.h"
 #include "daemon/station-internal.h"
 #include "daemon/verbs.h"
 
@@ -25,12 +26,13 @@ struct dmn_store_call {
         struct job_policy policy;
         char place[128]; /* the station's name */
         json_t *answer;
-        json_t *extra; /* members for the answer, of imports; or NULL */
-        bool changed;  /* the store: slots look again */
+        json_t *extra;                    /* members for the answer, of imports; or NULL */
+        struct dmn_journals_result *read; /* what journals say; or NULL */
+        bool changed;                     /* the store: slots look again */
 };
 
 /* Refuses members that are not in `members` (NULL at the end), and hands the call to the store. It
- * is answered in any case. `sc` is copied, `extra` taken over. */
+ * is answered in any case. `sc` is copied, `extra` and `read` taken over. */
 void dmn_store_begin(const struct dmn_store_call *sc, const char *const *members);
 
 /* --- on the store's thread --- */

@@ -26,6 +26,7 @@ static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
         [DMN_VERB_DRIVE_LOGS] = dmn_do_drive_logs,
         [DMN_VERB_JOBS_LIST] = dmn_do_jobs_list,
         [DMN_VERB_JOB_IMPORT] = dmn_do_job_import,
+        [DMN_VERB_JOB_JOURNALS] = dmn_do_job_journals,
         [DMN_VERB_JOB_SHOW] = dmn_do_job_show,
         [DMN_VERB_JOB_SHIP] = dmn_do_job_ship,
         [DMN_VERB_JOB_RECEIVE] = dmn_do_job_receive,

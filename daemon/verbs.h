@@ -38,6 +38,7 @@ void dmn_do_job_forget(struct dmn_station *s, struct dmn_call *c);
 
 /* verbs-import.c */
 void dmn_do_job_import(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_job_journals(struct dmn_station *s, struct dmn_call *c);
 /* Answers all imports that are open with -ECANCELED; when the station ends. */
 void dmn_imports_end(struct dmn_station *s);
 

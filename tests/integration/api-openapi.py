@@ -119,11 +119,13 @@ def use_all(client):
     ask("DRIVE_MISSING", drive="THREE3"), ask("DRIVE_RECEIVE", drive="THREE3")
     ask("DRIVES_LIST"), ask("DRIVE_RECEIPT", drive="ONE1"), ask("JOBS_LIST"), ask("JOB_SHOW", job="one")
     ask("JOB_CANCEL", job="three")
+    ask("JOB_JOURNALS", {"journals": [{"text": JOURNAL.format("FIVE5")}]}, 404, job="three")
     ask("JOB_FORGET", None, 409, job="two")  # it goes on
     ask("JOB_RETURN", {"carrier": "Blue Fox", "tracking": "2"}, job="two")
     ask("JOB_FORGET", job="two")
     ask("JOB_DELETE", None, 409, job="one")
     ask("JOB_IMPORT", {"name": "four", "account": "photos", "journals": [{"text": JOURNAL.format("FOUR4")}]})
+    ask("JOB_JOURNALS", {"journals": [{"name": "b.jrn", "text": JOURNAL.format("FOUR4")}]}, job="four")
     ask("JOB_DELETE", job="four")
     ask("EVENTS_LIST", query="?order=newest&limit=1000")
     missing = set(client.operations) - set(client.asked)

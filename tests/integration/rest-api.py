@@ -14,6 +14,10 @@ from service import GROUP, JOBS, SUBSCRIPTION, Service, account_id, job  # noqa:
 
 KEY = "122221-244442-366663-488884-611105-013574-660000-720885"
 PACKAGE = {"carrierName": "CarrierX", "trackingNumber": "TRK-0001", "driveCount": 1, "shipDate": "2031-04-12"}
+JOURNAL = ("[BeginUpdateRecord][2031/04/09 07:58:44.900][Type:ActivityRecord]\r\nActivityId: DriveInfo\r\n"
+           "DriveState: [BeginValue]\r\n<Drive><DriveId>{}</DriveId><BitLockerKey>{}</BitLockerKey>"
+           "<ManifestFile>\\DriveManifest.xml</ManifestFile><ManifestHash>" + "A" * 32 + "</ManifestHash></Drive>\r\n"
+           "[EndValue]\r\n[EndUpdateRecord]\r\n")
 PERSONAL = ("Sample Way", "ops@example.org", "000111222", "TRK-0001")
 
 
@@ -268,6 +272,28 @@ def check_lists(service) -> None:
     assert matching("type eq 'Export'") == []
 
 
+def check_journals(service) -> None:
+    """What a journal says of a drive takes the place of what the job says, while it is Creating."""
+    path, verb, key = JOBS + "/list-j", "/v1/jobs/list-j/journals", "111111-" * 7 + "222222"
+
+    def journal(serial: str) -> dict:
+        return {"journals": [{"name": "a.jrn", "text": JOURNAL.format(serial, key)}]}
+
+    expect(service.ask("PUT", path, job(serials=["JRN1", "JRN2"])), 201)
+    for body, status in ((journal("JRN9"), 404), ({"journals": [{"text": "none"}]}, 400), ({}, 400)):
+        assert service.ask("POST", verb, body, version=None).status == status, body
+    assert service.ask("POST", verb, journal("JRN2"), right="read", version=None).status == 403
+    answer = service.ask("POST", verb, journal("jrn2"), right="operate", version=None)
+    assert answer.status == 200 and key not in answer.text, answer.text
+    keys = service.ask("POST", path + "/listBitLockerKeys").json["value"]
+    assert keys == [{"driveId": "JRN1", "bitLockerKey": KEY}, {"driveId": "JRN2", "bitLockerKey": key}], keys
+    drives = service.ask("GET", path).json["properties"]["driveList"]
+    assert [d["manifestHash"] for d in drives] == ["0123456789ABCDEF0123456789ABCDEF", "A" * 32], drives
+    expect(service.ask("PATCH", path, {"properties": {"state": "Shipping", "deliveryPackage": PACKAGE}}), 200)
+    assert service.ask("POST", verb, journal("JRN2"), version=None).status == 409
+    expect(service.ask("PATCH", path, {"properties": {"cancelRequested": True}}), 200)
+
+
 def check_quota(service) -> None:
     expect(service.ask("PUT", f"{GROUP}/providers/Microsoft.ImportExport/jobs/more", job(serials=["MORE1"])), 201)
     expect(service.ask("PUT", f"{GROUP}/providers/Microsoft.ImportExport/jobs/toomany", job(serials=["MORE2"])), 409,
@@ -317,7 +343,7 @@ def accounts(folder) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="berth-rest-") as name:
         folder = pathlib.Path(name)
-        with Service(folder / "service", accounts=accounts(folder), station="max_jobs = 9",
+        with Service(folder / "service", accounts=accounts(folder), station="max_jobs = 10",
                      api="rate = 1000\nburst = 1000") as service:
             check_tls(service)
             check_rights(service)
@@ -325,6 +351,7 @@ def main() -> None:
             check_bodies(service)
             check_life(service)
             check_lists(service)
+            check_journals(service)
             check_quota(service)
             log = service.log()
         check_remains(folder, log)
