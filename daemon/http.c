@@ -12,6 +12,7 @@
 #include "daemon/http.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
@@ -176,6 +177,29 @@ static struct MHD_Response *response_of(struct MHD_Response *response,
         return well ? response : NULL;
 }
 
+static void wipe_and_free(void *body)
+{
+        bth_wipe(body, malloc_usable_size(body));
+        free(body);
+}
+
+/* A copy of our own: the library would not wipe its. */
+static struct MHD_Response *with_body(const struct dmn_http_reply *reply)
+{
+        char *copy = malloc(reply->n + 1);
+        struct MHD_Response *response;
+
+        if (!copy)
+                return NULL;
+        if (reply->n > 0)
+                memcpy(copy, reply->body, reply->n);
+        response =
+                MHD_create_response_from_buffer_with_free_callback(reply->n, copy, wipe_and_free);
+        if (!response)
+                wipe_and_free(copy);
+        return response;
+}
+
 /* Hands the answer to the library. Returns MHD_NO, which ends the connection, when it cannot. */
 static enum MHD_Result request_queue(struct dmn_http_request *q)
 {
@@ -204,10 +228,7 @@ void dmn_http_reply(struct dmn_http_request *q, const struct dmn_http_reply *rep
                 (void)request_free(q);
                 return;
         }
-        q->response = response_of(
-                MHD_create_response_from_buffer(reply->n, (void *)(reply->n ? reply->body : ""),
-                                                MHD_RESPMEM_MUST_COPY),
-                reply);
+        q->response = response_of(with_body(reply), reply);
         q->status = reply->status;
         q->stage = STAGE_REPLIED;
         bth_buf_clear(&q->body);
