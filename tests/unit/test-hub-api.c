@@ -3,6 +3,7 @@
 #include "api-world.h"
 
 #include "jobs/event.h"
+#include "jobs/hub.h"
 
 #define UID     "6BA7B810-9DAD-11D1-80B4-00C04FD430C8"
 #define SUBJECT "/subscriptions/1/resourceGroups/g/jobs/attic/drives/QX7-1"
@@ -202,6 +203,36 @@ static void test_jobs(void **state)
         api_close(&w);
 }
 
+/* Heard a long time ago, and now. */
+static int hear_two(struct job_store *s, void *userdata, struct bth_error *error)
+{
+        const uint64_t now = bth_now_realtime_usec();
+        _cleanup_json_ json_t *none = json_array();
+        struct job_hub_result result;
+        int r = job_hub_take(s, none, "/stations/gone", dmn_station_policy(userdata),
+                             now - JOB_HUB_SILENT_USEC - 1, &result, error);
+
+        return r < 0 ? r
+                     : job_hub_take(s, none, "/stations/here", dmn_station_policy(userdata), now,
+                                    &result, error);
+}
+
+static void test_silent(void **state)
+{
+        struct api_world w;
+        json_t *j, *list;
+
+        open_hub(&w);
+        assert_int_equal(job_thread_submit(w.base.store, hear_two, NULL, w.station), 0);
+        j = api_ask(&w, "GET", "/v1/hub/stations", NULL);
+        list = json_object_get(j, "stations");
+        assert_int_equal(json_array_size(list), 2);
+        assert_true(json_is_true(json_object_get(json_array_get(list, 0), "silent")));
+        assert_true(json_is_false(json_object_get(json_array_get(list, 1), "silent")));
+        json_decref(j);
+        api_close(&w);
+}
+
 static void test_right(void **state)
 {
         assert_true(dmn_right_allows(DMN_RIGHT_STATION, DMN_RIGHT_STATION));
@@ -222,6 +253,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_events),
                 cmocka_unit_test(test_jobs),
+                cmocka_unit_test(test_silent),
                 cmocka_unit_test(test_right),
         };
 
