@@ -3,6 +3,7 @@
 """The job service over TLS: versions of TLS, tokens, rights, rates, every operation and its faults, and what is
 left in the store's files and in the log.
 """
+import http.client
 import pathlib
 import subprocess
 import sys
@@ -233,6 +234,22 @@ def check_shipping(service, path, sent) -> None:
     expect(service.ask("DELETE", gone), 404)
 
 
+def check_stream(service) -> None:
+    """The events of the local API come through TLS as they happen."""
+    connection = http.client.HTTPSConnection("127.0.0.1", service.port, context=service.context, timeout=60)
+    connection.request("GET", "/v1/events", headers={
+        "Accept": "text/event-stream", "Authorization": f"Bearer {service.tokens['read']}"})
+    response = connection.getresponse()
+    assert response.status == 200, response.status
+    expect(service.ask("PUT", JOBS + "/stream", job(serials=["STREAM1"])), 201)
+    line = b""
+    while b"jobs/stream" not in line:
+        line = response.readline()
+        assert line, "the stream ended"
+    connection.close()
+    expect(service.ask("DELETE", JOBS + "/stream"), 200)
+
+
 def names(answer) -> "list[str]":
     return [j["name"] for j in answer.json["value"]]
 
@@ -349,6 +366,7 @@ def main() -> None:
             check_rights(service)
             check_addresses(service)
             check_bodies(service)
+            check_stream(service)
             check_life(service)
             check_lists(service)
             check_journals(service)
