@@ -94,7 +94,8 @@ def _need_programs() -> None:
     if platform.machine() != "x86_64":
         raise Missing("the guest is for x86-64")
     wanted = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "depmod": "kmod",
-              "modprobe": "kmod", "socat": "socat", "udevadm": "udev", "strip": "binutils"}
+              "modprobe": "kmod", "socat": "socat", "udevadm": "udev", "strip": "binutils", "sfdisk": "fdisk",
+              "setpriv": "util-linux", "apt-get": "apt", "dpkg-deb": "dpkg"}
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = {package for program, package in wanted.items() if not shutil.which(program, path=path)}
     missing |= {"udev" for helper in HELPERS if not os.path.exists(helper)}

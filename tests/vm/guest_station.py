@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 
 import guest
@@ -109,7 +110,8 @@ class Drive:
         image, sectors = self.folder / "disk", (VOLUME_MIB << 20) // 512
         with open(image, "wb") as disk:
             disk.truncate((VOLUME_MIB << 20) + 2 * PARTITION_BYTES)
-        subprocess.run(["sfdisk", "--quiet", image], check=True, text=True, stdout=subprocess.DEVNULL,
+        sfdisk = shutil.which("sfdisk", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        subprocess.run([sfdisk, "--quiet", image], check=True, text=True, stdout=subprocess.DEVNULL,
                        input=f"label: gpt\nstart={PARTITION_BYTES // 512}, size={sectors}, "
                              "type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7\n")
         subprocess.run(["dd", f"if={volume}", f"of={image}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none"],
