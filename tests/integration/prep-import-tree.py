@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tree of files with hostile names (20,000, or as many as BERTH_FILES says) goes onto two drives, and every byte of it
+"""A tree of files with hostile names (8,000, or as many as BERTH_FILES says) goes onto two drives, and every byte of it
 is read back twice: by our own reader (berth-prep validate, all hashes) and by dislocker with ntfs-3g (content against
 the sources, and the hashes of the manifest against that content). A third drive was filled and emptied by ntfs-3g
 before, so that a file must break into many pieces.
@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from importing import PARTITION_BYTES, check_hashes, drive, driveset, key_file, manifest_blobs, prep
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
-FILES = int(os.environ.get("BERTH_FILES", 20_000))
+FILES = int(os.environ.get("BERTH_FILES", 8_000))
 LARGE = 2_300_000_000  # more than 2 GiB: every 32-bit length breaks
 TOOLS = ("dislocker-fuse", "ntfs-3g", "fusermount3", "ntfsfix", "ntfsinfo")
 HOSTILE = ["x" * 255, "x" * 254 + ".", "ü" * 127, "\U0001f600" * 63, "名" * 85, "CON", "con.txt", "Nul", "COM1.log", "lpt9",
