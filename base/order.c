@@ -178,6 +178,7 @@ static const struct field order_fields[] = {
         NUMBER_OF(30, order.blobs_at_once, 1, AT_ONCE_MAX),
         NUMBER_OF(31, order.stall_sec, 1, STALL_MAX_SEC),
         NUMBER_OF(32, order.cpu_seconds, 1, ANY),
+        TEXT_OF(33, order.containers, false),
 };
 
 static const struct field credential_fields[] = { SECRET_OF(1, credential.credential, true) };

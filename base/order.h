@@ -132,6 +132,7 @@ struct bth_order {
         uint64_t max_in_flight, blobs_at_once;
         uint64_t stall_sec;   /* the drive or the network may be silent for so long */
         uint64_t cpu_seconds; /* the worker is killed beyond */
+        char *containers;     /* names apart by blanks; blobs of others are refused; NULL: all */
 };
 
 struct bth_new_credential {

@@ -222,6 +222,7 @@ static void fill_account(struct bth_order *o, const struct dmn_account_config *a
         o->client_cert = a->client_cert;
         o->client_key = a->client_key;
         o->connect_to = a->connect_to;
+        o->containers = a->containers;
 }
 
 static void fill_policy(struct bth_order *o, const struct dmn_slot *slot)

@@ -461,6 +461,39 @@ int upl_transfer_drive(struct upl_transfer *t, bool tried, int r)
         }
 }
 
+/* Is the name one of those in a list with blanks between? */
+static bool is_listed(const char *list, const char *name)
+{
+        const size_t n = strlen(name);
+
+        while (*list != '\0') {
+                const size_t word = strcspn(list, " \t");
+
+                if (word == n && strncmp(list, name, n) == 0)
+                        return true;
+                list += word;
+                list += strspn(list, " \t");
+        }
+        return false;
+}
+
+static int check_container(const struct upl_transfer *t, struct bth_error *error)
+{
+        const struct upl_transfer_env *env = t->env;
+
+        if (env->only_container && strcmp(t->container, env->only_container) != 0)
+                return bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS,
+                                     "the manifest's ContainerSas is for the container '%s', not "
+                                     "for '%s'",
+                                     env->only_container, t->container);
+        if (env->containers && !is_listed(env->containers, t->container))
+                return bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS,
+                                     "the station may not write to the container '%s' of this "
+                                     "account",
+                                     t->container);
+        return 0;
+}
+
 static int prepare(struct upl_transfer *t)
 {
         const struct med_manifest_blob *blob = t->item->blob;
@@ -469,11 +502,9 @@ static int prepare(struct upl_transfer *t)
         if (r < 0)
                 return bth_error_set(&t->result->error, r, BTH_REASON_NAME_INVALID,
                                      "the blob's path has no container");
-        if (t->env->only_container && strcmp(t->container, t->env->only_container) != 0)
-                return bth_error_set(&t->result->error, -EACCES, BTH_REASON_CREDENTIALS,
-                                     "the manifest's ContainerSas is for the container '%s', not "
-                                     "for '%s'",
-                                     t->env->only_container, t->container);
+        r = check_container(t, &t->result->error);
+        if (r < 0)
+                return r;
         r = upl_plan_new(blob, &t->result->plan, &t->result->error);
         if (r < 0)
                 return r;

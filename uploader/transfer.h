@@ -41,6 +41,7 @@ struct upl_transfer_env {
         bool service_hash; /* no local hash where the service compares the manifest's with it */
         bool guess_content_type;    /* by the blob's name, where nothing else gives one */
         const char *only_container; /* blobs of others are refused; NULL: any */
+        const char *containers;     /* the same of several, apart by blanks; NULL: any */
         /* When this drive was first begun, by the service's clock, perhaps on another station: what
          * was put there since and equals ours is ours. 0: by this record only. */
         uint64_t begun_usec;

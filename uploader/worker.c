@@ -233,6 +233,7 @@ static int open_network(struct upl_worker *w)
         w->env.readback = w->order.verify == BTH_VERIFY_READBACK;
         w->env.service_hash = w->order.verify == BTH_VERIFY_SERVICE;
         w->env.guess_content_type = w->order.guess_content_type;
+        w->env.containers = w->order.containers;
         w->env.begun_usec = begun(w->order.started_usec);
         return r;
 }

@@ -60,7 +60,8 @@ def disk_full(folder: pathlib.Path, server: Azurite) -> None:
 
 def credentials(folder: pathlib.Path, server: Azurite) -> None:
     drive = make(folder, "CRED1", 2)
-    with FaultProxy(server.port) as proxy, Station(folder, server, name="cred-station", port=proxy.port) as station:
+    with FaultProxy(server.port) as proxy, Station(
+            folder, server, name="cred-station", port=proxy.port, more="containers = spare trouble\n") as station:
         # The service's answer to an expired key; the emulator has another one.
         proxy.add("status", times=1 << 20, status=403, code="AuthenticationFailed")
         station.renew(OTHER_KEY)
@@ -73,6 +74,25 @@ def credentials(folder: pathlib.Path, server: Azurite) -> None:
         station.wait_drive("CRED1", state="Completed", copy_status="Completed")
         for secret in (OTHER_KEY, server.key, drive.key):
             assert secret not in station.log()
+
+
+def other_containers(folder: pathlib.Path, server: Azurite) -> None:
+    """The account may be written to, but not all of it."""
+    drive = make(folder, "OTHER1", 1)
+    drive.add("troubles/near", "\\near", b"a name that begins alike")
+    drive.add("spare/there", "\\there", b"allowed")
+    drive.make()
+    with Station(folder, server, name="other-station", more="containers = spare troubl trouble2\n") as station:
+        station.job("other", drive.journal)
+        station.dock(drive.image, "A1")
+        view = station.wait_drive("OTHER1", state="CompletedMoreInfo", copy_status="CompletedWithErrors")
+        assert "may not write to the container 'trouble'" in station.log(), station.log()
+        container, name = view["error_log"].split("/", 1)
+        log = server.client("return (await service.getContainerClient(args[0]).getBlobClient(args[1]).downloadToBuffer()).toString();",
+                            container, name)
+        assert log.count('<Blob Status="BlobRequestForbidden">') == 2, log
+        names = server.client("const found = []; for await (const c of service.listContainers()) found.push(c.name); return found;")
+        assert "spare" in names and "troubles" not in names, names
 
 
 def restarts(folder: pathlib.Path, server: Azurite) -> None:
@@ -126,6 +146,7 @@ def main() -> int:
             with Azurite() as server:
                 idle(folder, server)
                 credentials(folder, server)
+                other_containers(folder, server)
                 disk_full(folder, server)
                 restarts(folder, server)
         except Missing as e:

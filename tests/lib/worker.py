@@ -23,7 +23,8 @@ ORDER_FIELDS = [
     "allow_plain", "credential_kind", "credential", "ca_file", "proxy", "client_cert", "client_key", "connect_to",
     "default_disposition", "verify", "verbose_log", "manifest_backup", "manifest_credentials", "without_range_list",
     "guess_content_type", "no_uring", "diagnostics", "started_usec", "memory_bytes", "bandwidth_bytes_per_sec",
-    "max_in_flight", "blobs_at_once", "stall_sec", "cpu_seconds"]
+    "max_in_flight", "blobs_at_once", "stall_sec", "cpu_seconds",
+    "containers"]
 # Names of the reports' fields, in the order of their tags; those with a colon are numbers.
 REPORTS = {
     SANDBOX: ["no_new_privileges:", "no_dumps:", "system_calls:", "files:", "connections:", "limits:", "uring:",
