@@ -596,6 +596,27 @@ static void test_nameless_eject(void **state)
         tear_down(&w);
 }
 
+/* A bridge is taken with a warning, or not at all. An image has none: the slot is told that it is
+ * one while the store still books it. */
+static void test_strict_hardware(void **state)
+{
+        struct job_store *store;
+        struct world w;
+
+        (void)state;
+        build(&w, "strict_hardware = yes\n", true);
+        store = open_store(&w);
+        (void)add_job(store, "good", "QX-1");
+        (void)job_store_close(store);
+        begin(&w);
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, in(&w, "A1") && in(&w, "A1")->busy);
+        in(&w, "A1")->identity.bus = HAL_BUS_USB;
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_RECEIVED, JOB_ACTIVITY_NOT_ACCEPTED));
+        assert_true(in(&w, "A1")->record->model.drives[0].unprocessed);
+        tear_down(&w);
+}
+
 static bool is_there(const struct world *w, const char *name)
 {
         char path[128];
@@ -740,15 +761,25 @@ static void test_bays_change(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),           cmocka_unit_test(test_last_progress),
-                cmocka_unit_test(test_pulled),         cmocka_unit_test(test_crashes),
-                cmocka_unit_test(test_pause),          cmocka_unit_test(test_give_up),
-                cmocka_unit_test(test_eject),          cmocka_unit_test(test_eject_for_good),
-                cmocka_unit_test(test_extra),          cmocka_unit_test(test_by_hand),
-                cmocka_unit_test(test_duplicate),      cmocka_unit_test(test_one_at_once),
-                cmocka_unit_test(test_account),        cmocka_unit_test(test_stop),
-                cmocka_unit_test(test_bays_change),    cmocka_unit_test(test_silent),
-                cmocka_unit_test(test_nameless_eject), cmocka_unit_test(test_forgets),
+                cmocka_unit_test(test_good),
+                cmocka_unit_test(test_last_progress),
+                cmocka_unit_test(test_pulled),
+                cmocka_unit_test(test_crashes),
+                cmocka_unit_test(test_pause),
+                cmocka_unit_test(test_give_up),
+                cmocka_unit_test(test_eject),
+                cmocka_unit_test(test_eject_for_good),
+                cmocka_unit_test(test_extra),
+                cmocka_unit_test(test_by_hand),
+                cmocka_unit_test(test_duplicate),
+                cmocka_unit_test(test_one_at_once),
+                cmocka_unit_test(test_account),
+                cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_bays_change),
+                cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_nameless_eject),
+                cmocka_unit_test(test_forgets),
+                cmocka_unit_test(test_strict_hardware),
         };
         sigset_t set;
 
