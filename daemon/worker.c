@@ -139,8 +139,8 @@ static int take_report(struct dmn_worker *w, struct bth_frame *frame)
                 w->reaped = true;
                 return 0;
         }
-        if (r == 0 && (m.type < BTH_MESSAGE_SANDBOX || m.type == BTH_MESSAGE_EXIT || w->reaped ||
-                       w->has_result)) {
+        if (r == 0 && (m.type < BTH_MESSAGE_SANDBOX || m.type == BTH_MESSAGE_EXIT ||
+                       (w->remote && w->reaped) || w->has_result)) {
                 bth_message_clear(&m);
                 r = bth_error_set(&e, -EBADMSG, BTH_REASON_INTERNAL,
                                   "the worker said something out of turn");
@@ -238,6 +238,9 @@ static int listen_to(struct dmn_worker *w, sd_event *loop)
                 r = sd_event_add_io(loop, &w->io, w->socket_fd, EPOLLIN, on_readable, w);
         if (r >= 0 && !w->remote)
                 r = sd_event_add_child(loop, &w->child, w->pid, WEXITED, on_child, w);
+        /* What it said comes before its end, also when both wait. */
+        if (r >= 0 && !w->remote)
+                r = sd_event_source_set_priority(w->child, SD_EVENT_PRIORITY_IDLE);
         return r < 0 ? r : 0;
 }
 

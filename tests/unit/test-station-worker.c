@@ -27,6 +27,7 @@ struct seen {
         sd_event *loop;
         struct dmn_worker *worker;
         bool stop_when_heard;
+        bool late; /* the loop begins when the worker has ended */
         unsigned n_reports, n_ends;
         bool has_result;
         enum bth_run_end end;
@@ -58,6 +59,14 @@ static void on_end(void *userdata, const struct bth_result_report *result,
         assert_int_equal(sd_event_exit(s->loop, 0), 0);
 }
 
+/* Until the process has ended, without reaping it or reading what it said. */
+static void wait_for_end(const struct dmn_worker *w)
+{
+        siginfo_t info;
+
+        assert_int_equal(waitid(P_PID, (id_t)dmn_worker_pid(w), &info, WEXITED | WNOWAIT), 0);
+}
+
 static void run(const char *job, bool stop, struct seen *s)
 {
         static const struct dmn_worker_events events = { on_report, on_end };
@@ -70,7 +79,7 @@ static void run(const char *job, bool stop, struct seen *s)
         struct bth_error e = BTH_ERROR_INIT;
         sigset_t set;
 
-        *s = (struct seen){ .stop_when_heard = stop };
+        *s = (struct seen){ .stop_when_heard = stop, .late = s->late };
         sigemptyset(&set);
         sigaddset(&set, SIGCHLD);
         assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
@@ -83,6 +92,8 @@ static void run(const char *job, bool stop, struct seen *s)
                 assert_int_equal(dmn_worker_pid(s->worker), 0);
         else
                 assert_true(dmn_worker_pid(s->worker) > 0);
+        if (s->late)
+                wait_for_end(s->worker);
         assert_int_equal(sd_event_loop(s->loop), 0);
         assert_int_equal(s->n_ends, 1);
         close(order.drive_fd);
@@ -92,7 +103,7 @@ static void run(const char *job, bool stop, struct seen *s)
 
 static void test_result(void **state)
 {
-        struct seen s;
+        struct seen s = { 0 };
 
         (void)state;
         run("good", false, &s);
@@ -101,9 +112,24 @@ static void test_result(void **state)
         assert_int_equal(s.n_reports, 1);
 }
 
+/* The station is busy, and hears of the end of the process before it reads what that said: it is
+ * believed all the same. Both wait when the loop begins, in whichever order. */
+static void test_result_after_end(void **state)
+{
+        struct seen s = { .late = true };
+
+        (void)state;
+        for (int i = 0; i < 20; i++) {
+                run("good", false, &s);
+                if (!s.has_result)
+                        fail_msg("%s", s.error.sentence);
+                assert_int_equal(s.end, BTH_RUN_END_FINISHED);
+        }
+}
+
 static void expect_broken(const char *job, const char *says)
 {
-        struct seen s;
+        struct seen s = { 0 };
 
         run(job, false, &s);
         assert_false(s.has_result);
@@ -131,7 +157,7 @@ static void test_lies(void **state)
 
 static void test_stop(void **state)
 {
-        struct seen s;
+        struct seen s = { 0 };
 
         (void)state;
         run("obedient", true, &s);
@@ -142,7 +168,7 @@ static void test_stop(void **state)
 /* It does not listen, not even to SIGTERM. */
 static void test_deaf(void **state)
 {
-        struct seen s;
+        struct seen s = { 0 };
 
         (void)state;
         run("deaf", true, &s);
@@ -263,7 +289,7 @@ static void test_remote_silent(void **state)
 
 static void test_remote_deaf(void **state)
 {
-        struct seen s;
+        struct seen s = { 0 };
 
         (void)state;
         run("deaf", true, &s);
@@ -347,6 +373,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_result),
+                cmocka_unit_test(test_result_after_end),
                 cmocka_unit_test(test_ends_without_result),
                 cmocka_unit_test(test_lies),
                 cmocka_unit_test(test_stop),
