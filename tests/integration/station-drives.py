@@ -67,7 +67,7 @@ def pull_half_way(station: Station, drive: Prepared, bay: str) -> None:
 
 def dock_all(station: Station, drives: "list[Prepared]", extra: set, ended: dict) -> None:
     """Like an operator: a drive into every free bay, out when it is done or set aside."""
-    waiting, finished = list(drives), set()
+    waiting, finished = list(drives), {PULLED}  # that one may still be seen where it was ejected
 
     def look() -> bool:
         while waiting and station.free_bay():
@@ -84,7 +84,7 @@ def dock_all(station: Station, drives: "list[Prepared]", extra: set, ended: dict
             ended[serial] = view
             finished.add(serial)
             station.pull(view["bay"])
-        return len(finished) == len(drives)
+        return len(finished) == len(drives) + 1
 
     station.wait(look, what="the end of all drives")
 
