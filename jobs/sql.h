@@ -129,6 +129,10 @@ int sql_scrub(struct job_store *s, struct bth_error *error) _must_check_;
 int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
         _must_check_;
 void store_record_clear(struct job_record *r);
+/* Takes the first column of what is left of a statement, at most `max` ids. Returns 0 or an error
+ * of the store. */
+int store_list_ids(struct job_store *s, struct sql_statement *st, uint64_t *ids, size_t max,
+                   size_t *ret_n, struct bth_error *error) _must_check_;
 /* Writes model and revision back. Returns 0. */
 int store_save(struct job_store *s, struct job_record *r, const struct job_policy *policy,
                struct bth_error *error) _must_check_;
