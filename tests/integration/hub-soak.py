@@ -25,7 +25,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import postgres  # noqa: E402
 from azurite import Azurite, Missing  # noqa: E402
-from berthd import Station, UnixConnection  # noqa: E402
+from berthd import Station, ask  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 from prepared import Prepared  # noqa: E402
 from service import Service  # noqa: E402
@@ -49,15 +49,8 @@ class Hub(Service):
         self.process.wait()
 
     def local(self, method: str, path: str, body=None) -> dict:
-        connection = UnixConnection(self.folder / "run/berthd.sock", 60)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
-            answer = connection.getresponse()
-            content = json.loads(answer.read() or b"{}")
-        finally:
-            connection.close()
-        assert answer.status < 400, (path, answer.status, content)
+        status, content = ask(self.folder / "run/berthd.sock", method, path, body)
+        assert status < 400, (path, status, content)
         return content
 
 

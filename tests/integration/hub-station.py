@@ -6,7 +6,6 @@ for it, and nothing is lost. A job that is taken back at the hub ends at the sta
 
 Usage: hub-station.py        (skips with 77 where the emulator cannot be had)
 """
-import json
 import os
 import pathlib
 import random
@@ -16,7 +15,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Azurite, Missing  # noqa: E402
-from berthd import Refused, Station, UnixConnection  # noqa: E402
+from berthd import Refused, Station, ask  # noqa: E402
 from prepared import Prepared  # noqa: E402
 from service import Service  # noqa: E402
 
@@ -32,15 +31,8 @@ class Hub(Service):
         conf.write_text(conf.read_text().replace("listen = 127.0.0.1:0", f"listen = 127.0.0.1:{self.port}"))
 
     def local(self, method: str, path: str, body=None) -> dict:
-        connection = UnixConnection(self.folder / "run/berthd.sock", 60)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
-            answer = connection.getresponse()
-            content = json.loads(answer.read() or b"{}")
-        finally:
-            connection.close()
-        assert answer.status < 400, (path, answer.status, content)
+        status, content = ask(self.folder / "run/berthd.sock", method, path, body)
+        assert status < 400, (path, status, content)
         return content
 
     def crash(self) -> None:

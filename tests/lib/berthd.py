@@ -38,6 +38,18 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+def ask(path, method: str, target: str, body=None, timeout: float = 60) -> "tuple[int, dict]":
+    """One request over a Unix socket: the status and the answer."""
+    connection = UnixConnection(path, timeout)
+    try:
+        text = None if body is None else json.dumps(body)
+        connection.request(method, target, text, {"Content-Type": "application/json"} if text else {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
+    finally:
+        connection.close()
+
+
 class Station:
     """The blob server is an Azurite or a proxy in front of one (`port`). `keys` are more lines of [station]."""
 
@@ -112,16 +124,9 @@ class Station:
     # --- the API ---
 
     def call(self, method: str, path: str, body: "dict | None" = None, timeout: float = 60) -> dict:
-        connection = UnixConnection(self.socket, timeout)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
-            answer = connection.getresponse()
-            content = json.loads(answer.read() or b"{}")
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            raise Refused(answer.status, content.get("error", {}))
+        status, content = ask(self.socket, method, path, body, timeout)
+        if status >= 400:
+            raise Refused(status, content.get("error", {}))
         return content
 
     def get(self, path: str) -> dict:
