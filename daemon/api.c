@@ -51,6 +51,11 @@ enum dmn_right dmn_api_right(uid_t own, uid_t uid, bool member)
         return member ? DMN_RIGHT_OPERATE : DMN_RIGHT_READ;
 }
 
+size_t dmn_api_body_limit(enum dmn_right right)
+{
+        return right <= DMN_RIGHT_READ ? DMN_API_BODY_SMALL : DMN_HTTP_BODY_BYTES;
+}
+
 /* Users of this machine have a name here; others stay numbers, since a directory service may take
  * its time to answer, and the loop must not wait. */
 static void find_name(uid_t uid, char out[WHO_MAX])
@@ -241,7 +246,7 @@ static int parse_body(struct dmn_http_request *q, enum dmn_verb verb, json_t **r
 
         if (dmn_http_body_too_large(q))
                 return bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
-                                     "the body has more than %zu bytes", DMN_HTTP_BODY_BYTES);
+                                     "the body has more than %zu bytes", dmn_http_body_limit(q));
         *ret_body = NULL;
         if (verb == DMN_VERB_HUB_EVENTS)
                 return parse_events(q, body ? body : "", n, ret_body, error);
@@ -331,13 +336,23 @@ void dmn_api_handle(struct dmn_station *s, struct dmn_http_request *q, const cha
                 dmn_verb_call(s, call);
 }
 
+static enum dmn_right right_of(const struct dmn_api *a, const struct dmn_http_request *q)
+{
+        const bool member = a->has_group && dmn_http_peer_in_group(q, a->group);
+
+        return dmn_api_right(getuid(), dmn_http_peer(q)->uid, member);
+}
+
+static size_t body_limit(void *userdata, const struct dmn_http_request *q)
+{
+        return dmn_api_body_limit(right_of(userdata, q));
+}
+
 static void on_request(void *userdata, struct dmn_http_request *q)
 {
         struct dmn_api *a = userdata;
-        const uid_t uid = dmn_http_peer(q)->uid;
-        const bool member = a->has_group && dmn_http_peer_in_group(q, a->group);
 
-        dmn_api_handle(a->station, q, who_is(a, uid), dmn_api_right(getuid(), uid, member));
+        dmn_api_handle(a->station, q, who_is(a, dmn_http_peer(q)->uid), right_of(a, q));
 }
 
 /* --- the socket --- */
@@ -406,7 +421,9 @@ int dmn_api_new(struct dmn_station *station, int fd, const char *group, struct d
                 struct bth_error *error)
 {
         _cleanup_(dmn_api_freep) struct dmn_api *a = calloc(1, sizeof *a);
-        struct dmn_http_options options = { .fd = fd, .handler = on_request };
+        struct dmn_http_options options = { .fd = fd,
+                                            .handler = on_request,
+                                            .body_limit = body_limit };
         int r;
 
         if (!a) {

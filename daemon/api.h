@@ -12,8 +12,9 @@
 #include "daemon/station.h"
 #include "daemon/verb.h"
 
-#define DMN_API_SOCKET "berthd.sock" /* in the run directory */
-#define DMN_API_GROUP  "berth-operators"
+#define DMN_API_SOCKET     "berthd.sock" /* in the run directory */
+#define DMN_API_GROUP      "berth-operators"
+#define DMN_API_BODY_SMALL ((size_t)64 << 10) /* of who may only look, or not even that */
 
 struct dmn_api;
 
@@ -36,6 +37,9 @@ DEFINE_CLEANUP(dmn_api_free, struct dmn_api *);
 void dmn_api_handle(struct dmn_station *s, struct dmn_http_request *q, const char *who,
                     enum dmn_right right);
 
+/* How large the body of somebody with this right may be: who may change nothing sends next to
+ * none, and must not fill the memory with it. */
+size_t dmn_api_body_limit(enum dmn_right right) _const_;
 /* The right of a peer. `member`: of the operators' group. */
 enum dmn_right dmn_api_right(uid_t own, uid_t uid, bool member) _const_;
 /* The HTTP status of an errno, by the table of berth-api(7). */

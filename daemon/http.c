@@ -66,6 +66,7 @@ struct dmn_http_request {
         enum stage stage;
         bool suspended, too_large;
         char *method, *target;
+        size_t body_limit;
         struct bth_buf body;
         struct MHD_Response *response;
         unsigned status;
@@ -153,6 +154,11 @@ const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n)
 bool dmn_http_body_too_large(const struct dmn_http_request *q)
 {
         return q->too_large;
+}
+
+size_t dmn_http_body_limit(const struct dmn_http_request *q)
+{
+        return q->body_limit;
 }
 
 static void connection_deadline(struct connection *c, unsigned sec);
@@ -264,7 +270,7 @@ static void *on_target(void *userdata, const char *target, struct MHD_Connection
 /* A part of the body. It is wiped where the library read it to: the library only frees. */
 static void request_take(struct dmn_http_request *q, const char *data, size_t n)
 {
-        if (n > q->http->options.body_bytes - q->body.length)
+        if (n > q->body_limit - q->body.length)
                 q->too_large = true;
         if (q->too_large)
                 bth_buf_clear(&q->body);
@@ -279,7 +285,14 @@ static bool announces_too_much(const struct dmn_http_request *q)
         const char *text = dmn_http_header(q, MHD_HTTP_HEADER_CONTENT_LENGTH);
         uint64_t n;
 
-        return text && (bth_parse_u64(text, &n) < 0 || n > q->http->options.body_bytes);
+        return text && (bth_parse_u64(text, &n) < 0 || n > q->body_limit);
+}
+
+static size_t limit_of(const struct dmn_http_request *q)
+{
+        const struct dmn_http_options *o = &q->http->options;
+
+        return o->body_limit ? MIN(o->body_limit(o->userdata, q), o->body_bytes) : o->body_bytes;
 }
 
 static enum MHD_Result request_handle(struct dmn_http_request *q)
@@ -314,6 +327,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                 q->method = strdup(method);
                 if (!q->method)
                         return MHD_NO;
+                q->body_limit = limit_of(q);
                 q->too_large = announces_too_much(q);
                 return q->too_large ? request_handle(q) : MHD_YES;
         }

@@ -60,6 +60,10 @@ struct dmn_http_options {
         unsigned request_sec, reply_sec; /* from the first to the last byte, at most */
         const struct dmn_http_tls *tls;  /* NULL: plain; copied */
         dmn_http_fn handler;
+        /* Called with the headers, before a byte of the body is taken: how many this request may
+         * have, at most `body_bytes`. With more, the handler gets it at once and without a body.
+         * NULL: `body_bytes` for all. */
+        size_t (*body_limit)(void *userdata, const struct dmn_http_request *request);
         void *userdata;
 };
 
@@ -79,15 +83,17 @@ unsigned dmn_http_connections(const struct dmn_http *h);
 const char *dmn_http_method(const struct dmn_http_request *q);
 const char *dmn_http_target(const struct dmn_http_request *q);
 const struct dmn_http_peer *dmn_http_peer(const struct dmn_http_request *q);
-/* A header of the request, or NULL; only inside of the handler. */
+/* A header of the request, or NULL; only inside of the handler and of `body_limit`. */
 const char *dmn_http_header(const struct dmn_http_request *q, const char *name);
 /* Is the local peer in this group, as its first or as a further one, by the kernel's word; false
- * for others. Only inside of the handler. */
+ * for others. Only inside of the handler and of `body_limit`. */
 bool dmn_http_peer_in_group(const struct dmn_http_request *q, gid_t group);
 /* NULL and 0 when there is none. NUL behind the last byte. */
 const char *dmn_http_body(const struct dmn_http_request *q, size_t *ret_n);
-/* The body was larger than `body_bytes`, and was thrown away. */
+/* The body was larger than it may be, and was thrown away. */
 bool dmn_http_body_too_large(const struct dmn_http_request *q);
+/* So many bytes it may have. */
+size_t dmn_http_body_limit(const struct dmn_http_request *q);
 
 struct dmn_http_header {
         const char *name, *value;

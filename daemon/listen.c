@@ -113,6 +113,20 @@ unsigned dmn_listen_port(const struct dmn_listen *l)
 /* -- requests
  * ----------------------------------------------------------------------------------------- */
 
+static const struct dmn_token *token_of(const struct dmn_listen *l,
+                                        const struct dmn_http_request *q)
+{
+        return dmn_tokens_find(l->tokens, dmn_token_of_header(dmn_http_header(q, "Authorization")));
+}
+
+/* Known with the headers: who has no token does not get the memory for a large body. */
+static size_t body_limit(void *userdata, const struct dmn_http_request *q)
+{
+        const struct dmn_token *token = token_of(userdata, q);
+
+        return dmn_api_body_limit(token ? token->right : DMN_RIGHT_NONE);
+}
+
 static void on_request(void *userdata, struct dmn_http_request *q)
 {
         struct dmn_listen *l = userdata;
@@ -126,8 +140,7 @@ static void on_request(void *userdata, struct dmn_http_request *q)
                 dmn_rest_refuse(q, 429, wait);
                 return;
         }
-        token = dmn_tokens_find(l->tokens,
-                                dmn_token_of_header(dmn_http_header(q, "Authorization")));
+        token = token_of(l, q);
         if (!token) {
                 dmn_gate_charge(l->gate, address, WRONG_TOKEN, now);
                 bth_debug("%s: no token, or nobody's", address);
@@ -187,6 +200,7 @@ static int serve(struct dmn_listen *l, const struct papers *p, const char *file,
                                                   .per_peer = PER_PEER,
                                                   .tls = &tls,
                                                   .handler = on_request,
+                                                  .body_limit = body_limit,
                                                   .userdata = l };
         struct dmn_http *http;
         int r = options.fd < 0 ? -errno : dmn_http_new(&options, &http);

@@ -402,6 +402,49 @@ static void test_body_limit(void **state)
         wait_until_gone(p, 0);
 }
 
+/* Those who may not send much are told with the headers, and cost no memory. */
+static size_t limit_by_header(void *userdata, const struct dmn_http_request *q)
+{
+        const char *ask = dmn_http_header(q, "X-Ask");
+
+        assert_non_null(userdata);
+        return ask && strcmp(ask, "much") == 0 ? 1u << 20 : 4;
+}
+
+static void test_body_limit_of_request(void **state)
+{
+        struct place *p = *state;
+        char text[1024];
+        int fd;
+
+        serve(p, (struct dmn_http_options){ .body_bytes = 8, .body_limit = limit_by_header });
+        fd = connect_to(p);
+        say(fd, "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n1234");
+        assert_false(hear_until(p, fd, "hello", text, sizeof text));
+        say(fd, "POST / HTTP/1.1\r\nHost: b\r\nX-Ask: much\r\nContent-Length: 8\r\n\r\n12345678");
+        assert_false(hear_until(p, fd, "hello", text, sizeof text));
+        assert_string_equal(p->body, "12345678");
+        /* More than all may have, whatever this one may. */
+        say(fd, "POST / HTTP/1.1\r\nHost: b\r\nX-Ask: much\r\nContent-Length: 9\r\n\r\n");
+        assert_false(hear_until(p, fd, "\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, " 413 "));
+        (void)close(fd);
+        /* Answered although not a byte of the body was sent. */
+        fd = connect_to(p);
+        say(fd, "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n");
+        assert_false(hear_until(p, fd, "\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, " 413 "));
+        assert_int_equal(p->n_body, 0);
+        (void)close(fd);
+        fd = connect_to(p);
+        say(fd, "POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "5\r\n12345\r\n0\r\n\r\n");
+        assert_false(hear_until(p, fd, "\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, " 413 "));
+        (void)close(fd);
+        wait_until_gone(p, 0);
+}
+
 static void test_header_limit(void **state)
 {
         struct place *p = *state;
@@ -510,6 +553,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_stream_ends, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_half_sent, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_body_limit, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_body_limit_of_request, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_header_limit, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
