@@ -215,10 +215,13 @@ static int refusal(const struct ctl_client *k, long status, struct bth_error *er
         const char *message = member(e, "message"), *advice = member(e, "advice");
         enum bth_reason reason = bth_reason_from_string(member(e, "reason"));
         int r = errno_of_status(status);
+        uint64_t line = 0;
 
         if (reason == _BTH_REASON_INVALID)
                 reason = BTH_REASON_NONE;
-        bth_error_at(error, member(e, "object"), 0, BTH_ERROR_NO_OFFSET);
+        if (bth_json_get_u64(e, "line", &line) < 0)
+                line = 0; /* it names none */
+        bth_error_at(error, member(e, "object"), line, BTH_ERROR_NO_OFFSET);
         if (message)
                 r = bth_error_set(error, r, reason, "%s", message);
         else

@@ -184,6 +184,7 @@ struct open_call {
 static void log_act(const struct open_call *o, const char *sentence, const struct bth_error *error)
 {
         const struct dmn_verb_info *info = dmn_verb_info(o->verb);
+        char why[1024];
         const struct bth_log_field fields[] = {
                 { BTH_FIELD_OBJECT, o->target[0] ? o->target : NULL },
                 { BTH_FIELD_REASON, error ? bth_reason_to_string(error->reason) : NULL },
@@ -193,7 +194,7 @@ static void log_act(const struct open_call *o, const char *sentence, const struc
                 return;
         bth_log_fields(LOG_NOTICE, fields, "%s: %s%s%s: %s", o->who, info->name,
                        o->target[0] ? " " : "", o->target,
-                       error      ? error->sentence
+                       error      ? bth_error_to_string(error, why, sizeof why)
                        : sentence ? sentence
                                   : "done");
 }

@@ -239,6 +239,22 @@ static int task_dock(struct job_store *store, void *userdata, struct bth_error *
         return r == 0 && op->job > 0 ? get_record(op, store, error) : r;
 }
 
+/* Who said it reads in the answer, and in the log, what it is now. */
+static void answer_match(struct dmn_slot *slot)
+{
+        struct bth_error error = BTH_ERROR_INIT;
+        char sentence[256];
+
+        if (slot->job == 0 || !slot->record) {
+                (void)bth_error_set(&error, -EPERM, BTH_REASON_REFUSED, "%s", slot->match.sentence);
+                answer_wish(&slot->match_by_hand, -EPERM, NULL, &error);
+                return;
+        }
+        (void)snprintf(sentence, sizeof sentence, "the drive is '%s' of job '%s' now",
+                       slot->record->drives[slot->drive].serial, slot->record->name);
+        answer_wish(&slot->match_by_hand, 0, sentence, NULL);
+}
+
 static void then_docked(struct op *op)
 {
         struct dmn_slot *slot = op->slot;
@@ -260,7 +276,7 @@ static void then_docked(struct op *op)
                      NULL, NULL,
                      slot->job > 0 ? "it is docked, and belongs to a job" : slot->match.sentence);
         if (slot->match_by_hand.set && op->by_hand)
-                answer_wish(&slot->match_by_hand, 0, "the drive belongs to the job now", NULL);
+                answer_match(slot);
 }
 
 void dmn_slot_dock(struct dmn_slot *slot)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* verbs-bays - what operators ask of bays, of drives that are in them, and of the station. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -72,6 +73,8 @@ void dmn_do_limits_set(struct dmn_station *s, struct dmn_call *c)
         static const char *const members[] = { "bandwidth_bytes_per_second", NULL };
         struct bth_error error = BTH_ERROR_INIT;
         uint64_t bandwidth = s->bandwidth_bytes_per_sec;
+        char sentence[96];
+        json_t *answer;
         int r = dmn_call_members(c, members, &error);
 
         if (r == 0)
@@ -81,7 +84,16 @@ void dmn_do_limits_set(struct dmn_station *s, struct dmn_call *c)
                 return;
         }
         dmn_station_limit(s, bandwidth);
-        dmn_call_answer(c, limits_view(s));
+        if (bandwidth > 0)
+                (void)snprintf(sentence, sizeof sentence,
+                               "all drives together send at most %llu bytes a second",
+                               (unsigned long long)bandwidth);
+        else
+                (void)snprintf(sentence, sizeof sentence, "the drives send without a cap");
+        answer = limits_view(s);
+        if (answer)
+                (void)json_object_set_new(answer, "sentence", json_string(sentence));
+        dmn_call_answer(c, answer);
 }
 
 void dmn_do_reload(struct dmn_station *s, struct dmn_call *c)

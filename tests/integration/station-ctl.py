@@ -67,6 +67,8 @@ def look_around(ctl: Operator) -> None:
     ctl.says(["config", "--check", "--config", "/nonexistent"], "/nonexistent", code=1)
     ctl.says(["reload"], "was read")
     ctl.says(["limit", "5MB"], "5.0 MB/s")
+    assert "LIMITS_SET: all drives together send at most 5000000 bytes a second" in ctl.station.log(), "no log of the act"
+    mistake_in_reload(ctl)
     assert ctl.json("limit") == station.get("/v1/limits")
     assert ctl.json("list") == station.get("/v1/bays")
 
@@ -123,6 +125,17 @@ def send_it_back(ctl: Operator) -> None:
     ctl.says(["job", "delete", "attic"], "not confirmed", code=4)
     ctl.says(["job", "delete", "attic", "--yes"], "was taken away")
     ctl.says(["job", "show", "attic"], code=1)
+
+
+def mistake_in_reload(ctl: Operator) -> None:
+    """Said with file and line, to who asked and in the log; and nothing has changed."""
+    config = ctl.station.config
+    text = config.read_text()
+    config.write_text(text + "colour = red\n")
+    place = f"{config}:{text.count(chr(10)) + 1}: there is no key 'colour'"
+    ctl.says(["reload"], place, code=2)
+    assert f"RELOAD: {place}" in ctl.station.log(), ctl.station.log()[-400:]
+    config.write_text(text)
 
 
 def a_job_that_waits(ctl: Operator, drives: "dict[str, Prepared]") -> None:
