@@ -277,16 +277,17 @@ static int begin_api(struct berthd *b, struct bth_error *error)
         return r < 0 ? r : dmn_api_new(b->station, fd, config->operators, &b->api, error);
 }
 
-static int on_reloaded(void *userdata, struct bth_error *error)
+static int on_reload(void *userdata, const struct dmn_config *next, struct bth_error *error)
 {
-        return dmn_listen_reload(((struct berthd *)userdata)->listen, error);
+        return dmn_listen_reload(((struct berthd *)userdata)->listen, next, error);
 }
 
 static int begin_listen(struct berthd *b, struct bth_error *error)
 {
         int r = dmn_listen_new(b->station, &b->listen, error);
 
-        dmn_station_on_reload(b->station, on_reloaded, b);
+        if (r == 0)
+                dmn_station_on_reload(b->station, on_reload, b);
         return r;
 }
 

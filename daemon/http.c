@@ -45,7 +45,9 @@ struct dmn_http {
         struct MHD_Daemon *daemon;
         char *certificate; /* the library only points to these */
         struct bth_secret *key;
-        sd_event_source *accepting, *epoll, *soon, *again, *deadlines;
+        sd_event_source *accepting, *epoll, *soon, *again, *deadlines, *emptied;
+        void (*empty)(void *userdata, struct dmn_http *h); /* NULL: it is not being drained */
+        void *empty_userdata;
         struct connection *connections;
         unsigned n_connections, n_streams;
         struct dmn_http_request *requests;
@@ -212,6 +214,9 @@ static enum MHD_Result request_queue(struct dmn_http_request *q)
         struct connection *c = connection_of(q->connection);
 
         q->stage = STAGE_QUEUED;
+        if (q->http->empty && q->response &&
+            MHD_add_response_header(q->response, "Connection", "close") != MHD_YES)
+                return MHD_NO;
         if (c && (!q->streams || q->waiting.length > 0))
                 connection_deadline(c, q->http->options.reply_sec);
         return q->response ? MHD_queue_response(q->connection, q->status, q->response) : MHD_NO;
@@ -438,6 +443,7 @@ int dmn_http_stream(struct dmn_http_request *q, const struct dmn_http_reply *hea
         q->status = head->status;
         q->stage = STAGE_REPLIED;
         q->streams = true;
+        q->stream_ended = q->http->empty != NULL;
         q->stream = *stream;
         q->http->n_streams++;
         bth_buf_clear(&q->body);
@@ -556,9 +562,10 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
                 (void)sd_event_source_set_time(source, next);
                 (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
         }
-        (void)sd_event_source_set_enabled(h->accepting, h->n_connections < h->options.connections
-                                                                ? SD_EVENT_ON
-                                                                : SD_EVENT_OFF);
+        if (h->accepting)
+                (void)sd_event_source_set_enabled(
+                        h->accepting,
+                        h->n_connections < h->options.connections ? SD_EVENT_ON : SD_EVENT_OFF);
         return 0;
 }
 
@@ -572,6 +579,8 @@ static void connection_free(struct connection *c)
         c->http->n_connections--;
         if (c->http->accepting)
                 (void)sd_event_source_set_enabled(c->http->accepting, SD_EVENT_ON);
+        else if (c->http->n_connections == 0 && c->http->emptied)
+                (void)sd_event_source_set_enabled(c->http->emptied, SD_EVENT_ONESHOT);
         free(c);
 }
 
@@ -812,6 +821,33 @@ int dmn_http_new(const struct dmn_http_options *options, struct dmn_http **ret_h
         return 0;
 }
 
+static int on_emptied(sd_event_source *source, void *userdata)
+{
+        struct dmn_http *h = userdata;
+
+        if (h->n_connections == 0)
+                h->empty(h->empty_userdata, h);
+        return 0;
+}
+
+void dmn_http_drain(struct dmn_http *h, void (*empty)(void *userdata, struct dmn_http *h),
+                    void *userdata)
+{
+        h->empty = empty;
+        h->empty_userdata = userdata;
+        h->accepting = sd_event_source_disable_unref(h->accepting);
+        h->listen_fd = bth_close(h->listen_fd);
+        for (struct dmn_http_request *q = h->requests; q; q = q->next) {
+                if (q->streams) {
+                        q->stream_ended = true;
+                        wake(q);
+                }
+        }
+        /* Enabled by itself: there may be none at all. */
+        if (sd_event_add_defer(h->loop, &h->emptied, on_emptied, h) < 0)
+                bth_debug("http: no memory to hear of the last connection, ignoring");
+}
+
 /* The library must not be stopped while a connection is suspended: each wakes up to its end. */
 static void abandon_requests(struct dmn_http *h)
 {
@@ -832,6 +868,7 @@ struct dmn_http *dmn_http_free(struct dmn_http *h)
         h->epoll = sd_event_source_disable_unref(h->epoll);
         h->soon = sd_event_source_disable_unref(h->soon);
         h->again = sd_event_source_disable_unref(h->again);
+        h->emptied = sd_event_source_disable_unref(h->emptied);
         abandon_requests(h);
         if (h->daemon)
                 MHD_stop_daemon(h->daemon);

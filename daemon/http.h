@@ -70,6 +70,11 @@ struct dmn_http_options {
 /* Begins to serve. Returns 0, -ENOMEM, -EBADMSG for a certificate and key that cannot be used, or
  * -errno of sd-event(3). */
 int dmn_http_new(const struct dmn_http_options *options, struct dmn_http **ret_http) _must_check_;
+/* Takes no connection any more and closes the listening socket; those that are open get the answers
+ * that they wait for, and end then; streams end after what waits in them. `empty` is called once,
+ * from the loop, when none is left: then it may be freed. */
+void dmn_http_drain(struct dmn_http *h, void (*empty)(void *userdata, struct dmn_http *h),
+                    void *userdata);
 /* Cuts all connections off. Requests without an answer stay valid until they get it, which then
  * goes nowhere. NULL is fine; returns NULL. */
 struct dmn_http *dmn_http_free(struct dmn_http *h);

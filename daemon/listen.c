@@ -25,10 +25,17 @@
 #define WHO_BYTES     96
 #define ADDRESS_BYTES INET6_ADDRSTRLEN
 
+/* A server whose place another one took: it ends with its last connection. */
+struct former {
+        struct former *next;
+        struct dmn_http *http;
+};
+
 struct dmn_listen {
         struct dmn_station *station;
         struct dmn_rest *rest;
-        struct dmn_http *http;
+        struct dmn_http *http; /* NULL: nothing is served */
+        struct former *formers;
         struct dmn_tokens *tokens;
         struct dmn_gate *gate;
         char *address, *certificate;
@@ -78,7 +85,7 @@ static int open_socket(const struct sockaddr_storage *address, socklen_t n, int 
         return 0;
 }
 
-static int open_door(struct dmn_listen *l, const struct dmn_api_config *c, struct bth_error *error)
+static int open_door(const struct dmn_api_config *c, int *ret_fd, struct bth_error *error)
 {
         struct sockaddr_storage address;
         int r = dmn_listen_parse(c->listen, &address);
@@ -90,12 +97,11 @@ static int open_door(struct dmn_listen *l, const struct dmn_api_config *c, struc
                                      "is expected",
                                      c->listen);
         }
-        r = open_socket(&address, (socklen_t)r, &l->fd);
+        r = open_socket(&address, (socklen_t)r, ret_fd);
         if (r < 0)
                 return bth_error_set(error, r, BTH_REASON_NETWORK, "nobody can listen on %s: %s",
                                      c->listen, bth_strerror(r));
-        l->address = strdup(c->listen);
-        return l->address ? 0 : -ENOMEM;
+        return 0;
 }
 
 unsigned dmn_listen_port(const struct dmn_listen *l)
@@ -103,7 +109,7 @@ unsigned dmn_listen_port(const struct dmn_listen *l)
         struct sockaddr_storage address = { 0 };
         socklen_t n = sizeof address;
 
-        if (getsockname(l->fd, (struct sockaddr *)&address, &n) < 0)
+        if (!l->http || getsockname(l->fd, (struct sockaddr *)&address, &n) < 0)
                 return 0;
         return ntohs(address.ss_family == AF_INET6
                              ? ((const struct sockaddr_in6 *)&address)->sin6_port
@@ -154,23 +160,31 @@ static void on_request(void *userdata, struct dmn_http_request *q)
                 dmn_api_handle(l->station, q, who, token->right);
 }
 
-/* -- certificate, key, tokens
- * ------------------------------------------------------------------------- */
+/* -- what a configuration asks for, made before anything is changed
+ * -----------------------------------------------------------------------------------------------
+ */
 
-struct papers {
-        char *certificate;
+struct next {
+        char *address, *certificate;
         struct bth_secret *key;
         struct dmn_tokens *tokens;
+        struct dmn_gate *gate;
+        struct dmn_http *http; /* NULL: the one there is stays */
+        int fd;                /* none: the one there is stays */
 };
 
-static void papers_clear(struct papers *p)
+static void next_clear(struct next *n)
 {
-        free(p->certificate);
-        (void)bth_secret_free(p->key);
-        (void)dmn_tokens_free(p->tokens);
+        (void)dmn_http_free(n->http);
+        (void)bth_close(n->fd);
+        free(n->address);
+        free(n->certificate);
+        (void)bth_secret_free(n->key);
+        (void)dmn_tokens_free(n->tokens);
+        (void)dmn_gate_free(n->gate);
 }
 
-static int read_papers(const struct dmn_api_config *c, struct papers *ret, struct bth_error *error)
+static int read_papers(const struct dmn_api_config *c, struct next *ret, struct bth_error *error)
 {
         size_t n;
         int r = bth_read_file(c->certificate, PEM_BYTES_MAX, &ret->certificate, &n);
@@ -190,112 +204,153 @@ static int read_papers(const struct dmn_api_config *c, struct papers *ret, struc
         return dmn_tokens_load(c->tokens, &ret->tokens, error);
 }
 
-static int serve(struct dmn_listen *l, const struct papers *p, const char *file,
-                 struct bth_error *error)
+static int serve(struct dmn_listen *l, struct next *n, const char *file, struct bth_error *error)
 {
-        const struct dmn_http_tls tls = { .certificate = p->certificate, .key = p->key };
+        const struct dmn_http_tls tls = { .certificate = n->certificate, .key = n->key };
+        const int fd = n->fd >= 0 ? n->fd : l->fd;
         const struct dmn_http_options options = { .loop = dmn_station_loop(l->station),
-                                                  .fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0),
+                                                  .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
                                                   .connections = CONNECTIONS,
                                                   .per_peer = PER_PEER,
                                                   .tls = &tls,
                                                   .handler = on_request,
                                                   .body_limit = body_limit,
                                                   .userdata = l };
-        struct dmn_http *http;
-        int r = options.fd < 0 ? -errno : dmn_http_new(&options, &http);
+        int r = options.fd < 0 ? -errno : dmn_http_new(&options, &n->http);
 
-        if (r < 0) {
-                bth_error_at(error, file, 0, BTH_ERROR_NO_OFFSET);
-                return bth_error_set(error, r, BTH_REASON_VALUE_INVALID,
-                                     r == -EBADMSG
-                                             ? "certificate and key cannot be used: both have "
-                                               "to be PEM, and to fit together"
-                                             : "the API cannot be served: %s",
-                                     bth_strerror(r));
+        if (r == 0)
+                return 0;
+        bth_error_at(error, file, 0, BTH_ERROR_NO_OFFSET);
+        return bth_error_set(error, r, BTH_REASON_VALUE_INVALID,
+                             r == -EBADMSG ? "certificate and key cannot be used: both have "
+                                             "to be PEM, and to fit together"
+                                           : "the API cannot be served: %s",
+                             bth_strerror(r));
+}
+
+static bool same_certificate(const struct dmn_listen *l, const struct next *n)
+{
+        return bth_streq(l->certificate, n->certificate) && bth_secret_equal(l->key, n->key);
+}
+
+static int prepare(struct dmn_listen *l, const struct dmn_api_config *c, struct next *n,
+                   struct bth_error *error)
+{
+        const bool same_door = l->http && bth_streq(l->address, c->listen);
+        int r = read_papers(c, n, error);
+
+        if (r == 0)
+                r = dmn_gate_new((unsigned)c->rate, (unsigned)c->burst, &n->gate);
+        if (r == 0) {
+                n->address = strdup(c->listen);
+                r = n->address ? 0 : -ENOMEM;
         }
-        l->http = dmn_http_free(l->http);
-        l->http = http;
+        if (r == 0 && !same_door)
+                r = open_door(c, &n->fd, error);
+        if (r == 0 && (!same_door || !same_certificate(l, n)))
+                r = serve(l, n, c->certificate, error);
+        if (r == -ENOMEM)
+                (void)bth_error_set(error, r, BTH_REASON_OUT_OF_MEMORY, "no memory for the API");
+        return r;
+}
+
+/* -- changing over
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void on_former_empty(void *userdata, struct dmn_http *http)
+{
+        struct dmn_listen *l = userdata;
+        struct former **at = &l->formers, *gone;
+
+        while ((*at)->http != http)
+                at = &(*at)->next;
+        gone = *at;
+        *at = gone->next;
+        (void)dmn_http_free(http);
+        free(gone);
+}
+
+/* It may be the very server that brought the request for this. Returns 0 or -ENOMEM. */
+static int retire(struct dmn_listen *l)
+{
+        struct former *f = l->http ? calloc(1, sizeof *f) : NULL;
+
+        if (!l->http)
+                return 0;
+        if (!f)
+                return -ENOMEM;
+        f->http = take_ptr(l->http);
+        f->next = l->formers;
+        l->formers = f;
+        dmn_http_drain(f->http, on_former_empty, l);
         return 0;
 }
 
-static bool same_certificate(const struct dmn_listen *l, const struct papers *p)
+static void take_over(struct dmn_listen *l, struct next *n)
 {
-        return bth_streq(l->certificate, p->certificate) && bth_secret_equal(l->key, p->key);
-}
-
-static int take_papers(struct dmn_listen *l, struct papers *p, const char *file,
-                       struct bth_error *error)
-{
-        if (!l->http || !same_certificate(l, p)) {
-                int r = serve(l, p, file, error);
-
-                if (r < 0)
-                        return r;
-        }
+        free(l->address);
         free(l->certificate);
         (void)bth_secret_free(l->key);
         (void)dmn_tokens_free(l->tokens);
-        l->certificate = take_ptr(p->certificate);
-        l->key = take_ptr(p->key);
-        l->tokens = take_ptr(p->tokens);
-        return 0;
+        l->address = take_ptr(n->address);
+        l->certificate = take_ptr(n->certificate);
+        l->key = take_ptr(n->key);
+        l->tokens = take_ptr(n->tokens);
+        if (n->gate) {
+                (void)dmn_gate_free(l->gate);
+                l->gate = take_ptr(n->gate);
+        }
+        if (n->fd >= 0 || !l->http) {
+                l->fd = bth_close(l->fd);
+                l->fd = take_fd(n->fd);
+        }
 }
 
-/* -- beginning, again, end
- * --------------------------------------------------------------------------- */
-
-int dmn_listen_reload(struct dmn_listen *l, struct bth_error *error)
+int dmn_listen_reload(struct dmn_listen *l, const struct dmn_config *config,
+                      struct bth_error *error)
 {
-        const struct dmn_api_config *c = l ? &dmn_station_config(l->station)->api : NULL;
-        _cleanup_(papers_clear) struct papers p = { 0 };
-        _cleanup_(dmn_gate_freep) struct dmn_gate *gate = NULL;
-        int r;
+        const struct dmn_api_config *c = &config->api;
+        _cleanup_(next_clear) struct next n = { .fd = BTH_FD_NONE };
+        bool opened;
+        int r = c->listen ? prepare(l, c, &n, error) : 0;
 
-        if (!l)
-                return 0;
-        if (!bth_streq(l->address, c->listen))
-                return bth_error_set(error, -EBUSY, BTH_REASON_REFUSED,
-                                     "the address of [api] cannot be changed while it is served: "
-                                     "restart the daemon");
-        r = read_papers(c, &p, error);
-        if (r == 0)
-                r = dmn_gate_new((unsigned)c->rate, (unsigned)c->burst, &gate);
-        if (r == 0)
-                r = take_papers(l, &p, c->certificate, error);
+        if (r == 0 && (n.http || !c->listen))
+                r = retire(l);
         if (r < 0)
                 return r;
-        (void)dmn_gate_free(l->gate);
-        l->gate = take_ptr(gate);
+        opened = n.fd >= 0;
+        if (n.http)
+                l->http = take_ptr(n.http);
+        if (l->address && !c->listen)
+                bth_log(LOG_NOTICE, "the job service answers on %s no longer", l->address);
+        take_over(l, &n);
+        if (opened)
+                bth_log(LOG_NOTICE, "the job service answers on %s, port %u", c->listen,
+                        dmn_listen_port(l));
         return 0;
 }
+
+/* -- beginning and end
+ * -----------------------------------------------------------------------------------------------
+ */
 
 int dmn_listen_new(struct dmn_station *station, struct dmn_listen **ret_listen,
                    struct bth_error *error)
 {
-        const struct dmn_api_config *c = &dmn_station_config(station)->api;
-        _cleanup_(dmn_listen_freep) struct dmn_listen *l = NULL;
+        _cleanup_(dmn_listen_freep) struct dmn_listen *l = calloc(1, sizeof *l);
         int r;
 
-        *ret_listen = NULL;
-        if (!c->listen)
-                return 0;
-        l = calloc(1, sizeof *l);
         if (!l)
                 return -ENOMEM;
         l->fd = BTH_FD_NONE;
         l->station = station;
         r = dmn_rest_new(station, &l->rest);
         if (r == 0)
-                r = open_door(l, c, error);
+                r = dmn_listen_reload(l, dmn_station_config(station), error);
         if (r == 0)
-                r = dmn_listen_reload(l, error);
-        if (r < 0)
-                return r;
-        bth_log(LOG_NOTICE, "the job service answers on %s, port %u", c->listen,
-                dmn_listen_port(l));
-        *ret_listen = take_ptr(l);
-        return 0;
+                *ret_listen = take_ptr(l);
+        return r;
 }
 
 struct dmn_listen *dmn_listen_free(struct dmn_listen *l)
@@ -303,6 +358,8 @@ struct dmn_listen *dmn_listen_free(struct dmn_listen *l)
         if (!l)
                 return NULL;
         l->http = dmn_http_free(l->http);
+        while (l->formers)
+                on_former_empty(l, l->formers->http);
         l->rest = dmn_rest_free(l->rest);
         l->tokens = dmn_tokens_free(l->tokens);
         l->gate = dmn_gate_free(l->gate);

@@ -13,19 +13,22 @@
 
 struct dmn_listen;
 
-/* Opens what the station's configuration asks for; without `listen` in it there is nothing, and
- * `ret_listen` is NULL. The station outlives it. Returns 0; -EINVAL for an address that is none;
- * -errno of socket(2), bind(2), and of reading certificate and key; the errors of
- * dmn_tokens_load(); -EBADMSG for a certificate and key that do not fit; -ENOMEM. */
+/* Opens what the station's configuration asks for, which may be nothing. The station outlives it.
+ * Returns as dmn_listen_reload(). */
 int dmn_listen_new(struct dmn_station *station, struct dmn_listen **ret_listen,
                    struct bth_error *error) _must_check_;
-/* Reads tokens, certificate and key again; connections stay unless the certificate is another one.
- * A mistake changes nothing. NULL is fine. Returns as dmn_listen_new(). */
-int dmn_listen_reload(struct dmn_listen *l, struct bth_error *error) _must_check_;
+/* Takes [api] of `config` over, and reads tokens, certificate and key again: opens another door,
+ * closes the one there is, or serves those who come from now on with another certificate. Who is
+ * connected gets the answers that are owed, with the tokens as they are now. Either all of it is
+ * done or nothing. Returns 0; -EINVAL for an address that is none; -errno of socket(2), bind(2),
+ * and of reading certificate and key; the errors of dmn_tokens_load(); -EBADMSG for a certificate
+ * and key that do not fit; -ENOMEM. */
+int dmn_listen_reload(struct dmn_listen *l, const struct dmn_config *config,
+                      struct bth_error *error) _must_check_;
 struct dmn_listen *dmn_listen_free(struct dmn_listen *l); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(dmn_listen_free, struct dmn_listen *);
 
 /* Splits "192.0.2.1:8443", "[::]:8443" into a socket address. Returns its length, or -EINVAL. */
 int dmn_listen_parse(const char *text, struct sockaddr_storage *ret_address) _must_check_;
-/* The port that is listened on. Never an error. */
+/* The port that is listened on; 0: none. Never an error. */
 unsigned dmn_listen_port(const struct dmn_listen *l);

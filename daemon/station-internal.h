@@ -26,8 +26,9 @@ struct dmn_station {
         bool without_udev;
         uint64_t backoff_usec, silent_usec;
         struct job_thread *store;
-        int (*reloaded)(void *userdata, struct bth_error *error); /* NULL: nobody asked */
-        void *reloaded_userdata;
+        /* NULL: nobody asked */
+        int (*take_config)(void *userdata, const struct dmn_config *next, struct bth_error *error);
+        void *take_config_userdata;
         struct job_policy policy;
         uint64_t bandwidth_bytes_per_sec; /* the cap; 0: none */
         uint64_t started_usec;

@@ -483,13 +483,25 @@ static bool same_bays(const struct hal_bays *a, const struct hal_bays *b)
         return true;
 }
 
-static int change_bays(struct dmn_station *s, struct dmn_config *c, struct bth_error *error)
+/* Others than those in force, or than those that are about to be. */
+static bool other_bays(const struct dmn_station *s, const struct dmn_config *c)
+{
+        return s->next_config || !same_bays(&s->bays, &c->bays);
+}
+
+static int check_bays_rest(const struct dmn_station *s, struct bth_error *error)
 {
         for (const struct dmn_slot *slot = s->slots; slot; slot = slot->next)
                 if (slot->worker || slot->has_result)
                         return bth_error_set(error, -EBUSY, BTH_REASON_REFUSED,
                                              "the bays cannot change while drive %s is in work",
                                              slot->identity.serial);
+        return 0;
+}
+
+/* The drives in the bays are looked at anew when the last slot is gone. */
+static void change_bays(struct dmn_station *s, struct dmn_config *c)
+{
         (void)dmn_config_free(s->next_config);
         s->next_config = c;
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
@@ -498,25 +510,34 @@ static int change_bays(struct dmn_station *s, struct dmn_config *c, struct bth_e
         }
         step_all(s);
         dmn_station_changed(s);
-        return 0;
 }
 
-static int reload(struct dmn_station *s, struct bth_error *error)
+static int check_reload(const struct dmn_station *s, const struct dmn_config *c,
+                        struct bth_error *error)
+{
+        if (strcmp(c->state_directory, s->config->state_directory) != 0 ||
+            strcmp(c->run_directory, s->config->run_directory) != 0 ||
+            !bth_streq(c->database, s->config->database))
+                return bth_error_set(
+                        error, -EBUSY, BTH_REASON_REFUSED,
+                        "state_directory, run_directory and database change at a restart only");
+        return other_bays(s, c) ? check_bays_rest(s, error) : 0;
+}
+
+int dmn_station_reload(struct dmn_station *s, struct bth_error *error)
 {
         _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
         int r = dmn_config_load(s->config_path, &c, error);
 
+        if (r == 0)
+                r = check_reload(s, c, error);
+        if (r == 0 && s->take_config)
+                r = s->take_config(s->take_config_userdata, c, error);
         if (r < 0)
                 return r;
-        if (strcmp(c->state_directory, s->config->state_directory) != 0 ||
-            strcmp(c->run_directory, s->config->run_directory) != 0)
-                return bth_error_set(error, -EBUSY, BTH_REASON_REFUSED,
-                                     "state_directory and run_directory change at a restart only");
-        if (!same_bays(&s->bays, &c->bays)) {
-                r = change_bays(s, c, error);
-                if (r == 0)
-                        c = NULL;
-                return r;
+        if (other_bays(s, c)) {
+                change_bays(s, take_ptr(c));
+                return 0;
         }
         use_config(s, take_ptr(c));
         r = s->udev ? hal_udev_look(s->udev) : 0; /* events may have been lost */
@@ -525,18 +546,13 @@ static int reload(struct dmn_station *s, struct bth_error *error)
                      : 0;
 }
 
-int dmn_station_reload(struct dmn_station *s, struct bth_error *error)
-{
-        int r = reload(s, error);
-
-        return r == 0 && s->reloaded ? s->reloaded(s->reloaded_userdata, error) : r;
-}
-
 void dmn_station_on_reload(struct dmn_station *s,
-                           int (*reloaded)(void *userdata, struct bth_error *error), void *userdata)
+                           int (*take)(void *userdata, const struct dmn_config *next,
+                                       struct bth_error *error),
+                           void *userdata)
 {
-        s->reloaded = reloaded;
-        s->reloaded_userdata = userdata;
+        s->take_config = take;
+        s->take_config_userdata = userdata;
 }
 
 /* -- life

@@ -48,9 +48,11 @@ void dmn_station_stop(struct dmn_station *s, void (*stopped)(void *userdata), vo
  * while their drives are in work. Returns 0 or the errors of dmn_config_load(). */
 int dmn_station_reload(struct dmn_station *s, struct bth_error *error) _must_check_;
 
-/* `reloaded` is called after each reload that went well, and its error is the reload's. */
+/* `take` is called in each reload with the next configuration, before anything of it is in force:
+ * its error is the reload's, which then changes nothing. */
 void dmn_station_on_reload(struct dmn_station *s,
-                           int (*reloaded)(void *userdata, struct bth_error *error),
+                           int (*take)(void *userdata, const struct dmn_config *next,
+                                       struct bth_error *error),
                            void *userdata);
 
 /* Something in the store changed: every slot looks again, and the clock of the jobs too. */

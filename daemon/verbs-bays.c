@@ -100,7 +100,12 @@ void dmn_do_reload(struct dmn_station *s, struct dmn_call *c)
 {
         struct bth_error error = BTH_ERROR_INIT;
 
-        if (dmn_station_reload(s, &error) < 0)
+        int r = dmn_station_reload(s, &error);
+
+        /* A file that is not there is a mistake in the configuration, not in the request's path. */
+        if (r < 0 && r != -EBUSY && r != -ENOMEM)
+                error.code = -EINVAL;
+        if (r < 0)
                 dmn_call_fail(c, &error);
         else
                 dmn_call_answer(c, json_pack("{s:s}", "sentence", "the configuration was read"));

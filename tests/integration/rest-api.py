@@ -5,12 +5,14 @@ left in the store's files and in the log.
 """
 import http.client
 import pathlib
+import ssl
 import subprocess
 import sys
 import tempfile
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from azurite import free_port, make_certificates  # noqa: E402
 from service import GROUP, JOBS, SUBSCRIPTION, Service, account_id, job  # noqa: E402
 
 KEY = "122221-244442-366663-488884-611105-013574-660000-720885"
@@ -354,6 +356,64 @@ def check_rate(folder) -> None:
         expect(service.ask("GET", JOBS), 429)
 
 
+class Kept:
+    """One connection, over which several requests go."""
+
+    def __init__(self, service):
+        self.service = service
+        self.http = http.client.HTTPSConnection("127.0.0.1", service.port, context=service.context, timeout=60)
+        self.http.connect()
+        self.served_with = self.http.sock.getpeercert(binary_form=True)
+
+    def ask(self, path: str, **headers):
+        headers["Authorization"] = f"Bearer {self.service.tokens['admin']}"
+        self.http.request("GET", path, headers=headers)
+        return self.http.getresponse()
+
+
+def check_reload(folder) -> None:
+    """A new certificate, another door, none, and mistakes, while a station runs; nobody is cut off."""
+    with Service(folder / "again", accounts=accounts(folder)) as service:
+        config, text = folder / "again/berthd.conf", (folder / "again/berthd.conf").read_text()
+        kept, stream = Kept(service), Kept(service)
+        assert kept.ask("/v1/bays").read()
+        events = stream.ask("/v1/events", Accept="text/event-stream")
+        assert events.status == 200
+        make_certificates(service.folder)
+        (service.folder / "server.key").chmod(0o600)
+        # Asked for over the server that is replaced by it.
+        assert service.ask("POST", "/v1/reload", version=None).status == 200
+        service.context = ssl.create_default_context(cafile=service.ca)
+        fresh = Kept(service)
+        assert fresh.served_with != kept.served_with, "the old certificate is served"
+        answer = kept.ask("/v1/bays")
+        assert answer.status == 200 and answer.read() and answer.headers["Connection"] == "close"
+        assert events.read() is not None, "the stream was cut off"
+        # Mistakes change nothing, not even what is right beside them.
+        config.write_text(text.replace("name = test", "name = other").replace("server.pem", "nothing.pem"))
+        assert service.ask("POST", "/v1/reload", version=None).status == 400
+        assert service.ask("GET", "/v1/station", version=None).json["name"] == "test"
+        # Another port, then none, then one again.
+        before = service.port
+        other = free_port()
+        config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{other}"))
+        service.port = None
+        service.reload()
+        assert service.port == other != before
+        assert service.ask("GET", "/v1/station", version=None).status == 200
+        config.write_text(text[:text.index("[api]")] + text[text.index("[location"):])
+        service.reload()
+        try:
+            service.ask("GET", "/v1/station", version=None)
+            raise AssertionError("the door is still open")
+        except ConnectionRefusedError:
+            pass
+        config.write_text(text)
+        service.port = None
+        service.reload()
+        assert service.ask("GET", "/v1/station", version=None).status == 200
+
+
 def accounts(folder) -> str:
     (folder / "account.key").touch(mode=0o600)
     (folder / "account.key").write_text("c2VjcmV0\n")
@@ -377,6 +437,7 @@ def main() -> None:
             check_quota(service)
             log = service.log()
         check_remains(folder, log)
+        check_reload(folder)
         check_rate(folder)
 
 

@@ -23,7 +23,7 @@ struct place {
         struct sockaddr_un address;
         bool later; /* the handler keeps the request */
         bool streams;
-        unsigned drained, gone;
+        unsigned drained, gone, empty;
         struct dmn_http_request *kept[8];
         size_t n_kept;
         unsigned handled;
@@ -343,6 +343,72 @@ static void test_stream_ends(void **state)
         (void)close(fd);
 }
 
+static void on_empty(void *userdata, struct dmn_http *h)
+{
+        struct place *p = userdata;
+
+        p->empty++;
+        assert_ptr_equal(h, p->http);
+        p->http = dmn_http_free(p->http);
+}
+
+/* Another server takes its place: nobody new, and whoever waits gets an answer. */
+static void test_drain(void **state)
+{
+        struct place *p = *state;
+        char text[2048];
+        int idle, waiting, stream, late;
+
+        serve(p, (struct dmn_http_options){ .idle_sec = 2 });
+        idle = connect_to(p);
+        say(idle, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, idle, "hello", text, sizeof text));
+        assert_null(strstr(text, "Connection: close"));
+        p->streams = true;
+        stream = connect_to(p);
+        say(stream, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, stream, "begin;", text, sizeof text));
+        p->streams = false;
+        p->later = true;
+        waiting = connect_to(p);
+        say(waiting, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        wait_for(p, &p->handled, 3);
+        put(p->kept[0], "last;");
+
+        dmn_http_drain(p->http, on_empty, p);
+        late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(connect(late, (struct sockaddr *)&p->address, sizeof p->address) < 0);
+        assert_int_equal(errno, ECONNREFUSED);
+        (void)close(late);
+        assert_false(hear_until(p, stream, "\r\n0\r\n\r\n", text, sizeof text));
+        assert_non_null(strstr(text, "last;"));
+        wait_for(p, &p->gone, 1);
+        /* One that had its answer before may ask once more. */
+        p->later = false;
+        say(idle, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_true(hear_until(p, idle, NULL, text, sizeof text));
+        assert_non_null(strstr(text, "hello"));
+        assert_non_null(strstr(text, "Connection: close"));
+        assert_int_equal(p->empty, 0);
+        answer(p->kept[1], "at last");
+        assert_true(hear_until(p, waiting, NULL, text, sizeof text));
+        assert_non_null(strstr(text, "at last"));
+        wait_for(p, &p->empty, 1);
+        (void)close(idle);
+        (void)close(stream);
+        (void)close(waiting);
+}
+
+static void test_drain_empty(void **state)
+{
+        struct place *p = *state;
+
+        serve(p, (struct dmn_http_options){ 0 });
+        dmn_http_drain(p->http, on_empty, p);
+        wait_for(p, &p->empty, 1);
+        assert_null(p->http);
+}
+
 static void test_half_sent(void **state)
 {
         struct place *p = *state;
@@ -551,6 +617,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_end_with_open_requests, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_stream_ends, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_drain_empty, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_half_sent, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_body_limit, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_body_limit_of_request, set_up, tear_down),
