@@ -4,13 +4,12 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 
-#include "base/log.h"
 #include "base/str.h"
+#include "daemon/answer.h"
 
-#define HEADER_MAX    256 /* bytes of a header's value that is looked at */
+#define HEADER_MAX    (DMN_ANSWER_TAG_MAX + 64) /* bytes of a header that is sent */
 #define TOKEN_HEADER  "Authorization: Bearer "
 #define HEADERS_MAX   8
 #define USER_AGENT    "berthd/" BERTH_VERSION
@@ -39,15 +38,14 @@ struct dmn_request {
         void *body; /* wiped */
         size_t n;
         struct bth_secret *token_header;
-        char headers_text[HEADERS_MAX][HEADER_MAX + 64];
+        char headers_text[HEADERS_MAX][HEADER_MAX];
         struct curl_slist headers[HEADERS_MAX]; /* made by hand: no copies of the token */
         size_t n_headers;
         char reason[CURL_ERROR_SIZE];
         char *answer; /* wiped */
         size_t answered, allocated;
         bool too_large;
-        char etag[HEADER_MAX];
-        uint64_t retry_after_sec;
+        struct dmn_answer_head head;
 };
 
 /* --- between libcurl and the loop --- */
@@ -203,39 +201,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         return bytes;
 }
 
-/* The value of "Name: value\r\n" when it is that header and fits. */
-static bool header_value(const char *line, size_t n, const char *name, char value[HEADER_MAX])
-{
-        const size_t length = strlen(name);
-
-        if (n <= length || strncasecmp(line, name, length) != 0 || line[length] != ':')
-                return false;
-        line += length + 1;
-        n -= length + 1;
-        while (n > 0 && (*line == ' ' || *line == '\t')) {
-                line++;
-                n--;
-        }
-        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == '\n' || line[n - 1] == ' '))
-                n--;
-        if (n >= HEADER_MAX)
-                return false;
-        memcpy(value, line, n);
-        value[n] = '\0';
-        return true;
-}
-
 static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 {
         struct dmn_request *r = userdata;
-        char value[HEADER_MAX];
-        uint64_t seconds;
 
-        if (header_value(line, size * n, "etag", value))
-                (void)snprintf(r->etag, sizeof r->etag, "%s", value);
-        else if (header_value(line, size * n, "retry-after", value) &&
-                 bth_parse_u64(value, &seconds) == 0)
-                r->retry_after_sec = MIN(seconds, (uint64_t)DMN_CLIENT_RETRY_AFTER_MAX_SEC);
+        dmn_answer_header(&r->head, line, size * n);
         return size * n;
 }
 
@@ -448,8 +418,8 @@ static void finish(struct dmn_request *r, CURLcode code)
         struct bth_error e = BTH_ERROR_INIT;
         struct dmn_answer answer = { .body = r->answer ? r->answer : "",
                                      .n = r->answered,
-                                     .etag = r->etag[0] ? r->etag : NULL,
-                                     .retry_after_sec = r->retry_after_sec };
+                                     .etag = r->head.etag[0] ? r->head.etag : NULL,
+                                     .retry_after_sec = r->head.retry_after_sec };
         dmn_client_fn done = r->done;
         long status = 0;
 

@@ -13,10 +13,9 @@
 #include "base/error.h"
 #include "base/secret.h"
 
-#define DMN_CLIENT_ANSWER_MAX          ((size_t)32 << 20)
-#define DMN_CLIENT_TIMEOUT_SEC         120u /* of a whole request */
-#define DMN_CLIENT_CONNECT_SEC         20u
-#define DMN_CLIENT_RETRY_AFTER_MAX_SEC 3600u
+#define DMN_CLIENT_ANSWER_MAX  ((size_t)32 << 20)
+#define DMN_CLIENT_TIMEOUT_SEC 120u /* of a whole request */
+#define DMN_CLIENT_CONNECT_SEC 20u
 
 struct dmn_client;
 
@@ -42,7 +41,7 @@ struct dmn_answer {
         const char *body; /* with a NUL behind its last byte; wiped after the call */
         size_t n;
         const char *etag;         /* NULL: none */
-        uint64_t retry_after_sec; /* 0: none; at most DMN_CLIENT_RETRY_AFTER_MAX_SEC */
+        uint64_t retry_after_sec; /* 0: none; at most DMN_ANSWER_RETRY_MAX_SEC */
 };
 /* Called once: with an answer, whatever its status, or with an error when none came. Both live
  * during the call only. May free the request. */

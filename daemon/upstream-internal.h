@@ -2,10 +2,11 @@
 /* upstream-internal - what daemon/upstream*.c share. */
 #pragma once
 
-#include "base/json.h"
 #include "base/str.h"
+#include "daemon/answer.h"
 #include "daemon/client.h"
 #include "daemon/credential.h"
+#include "daemon/sync.h"
 #include "daemon/upstream.h"
 
 /* One direction: when it may try again, and what is under way. */
@@ -53,13 +54,11 @@ struct dmn_upstream {
         struct upstream_batch batch;
 
         /* down */
-        char etag[256];
-        char *query;    /* of the last request: its tag counts for no other */
-        json_t *jobs;   /* those of the pages so far; then the task's */
-        uint64_t after; /* the next page */
-        bool changed;
-        struct bth_error trouble; /* of a job that cannot be made */
-        char told[512];           /* what was told of it last */
+        char etag[DMN_ANSWER_TAG_MAX]; /* of the whole list, as it was last; "": none */
+        char *query;                   /* of the last request: its tag counts for no other */
+        struct dmn_answer_jobs list;   /* the pages so far; then the task's */
+        struct dmn_synced synced;      /* the task's, until it is done */
+        char told[512];                /* what was told of its trouble last */
 };
 
 /* --- upstream.c --- */
@@ -89,4 +88,3 @@ void upstream_at(struct upstream_way *way, uint64_t usec);
 int upstream_on_push(sd_event_source *s, uint64_t usec, void *userdata);
 int upstream_on_fetch(sd_event_source *s, uint64_t usec, void *userdata);
 void upstream_batch_clear(struct upstream_batch *b);
-void upstream_drop_jobs(struct dmn_upstream *u);

@@ -17,7 +17,6 @@
 #include "jobs/event.h"
 
 #define PATH       "/v1/hub/events"
-#define WHY_MAX    512 /* bytes of a reason that is kept */
 #define BATCH_TYPE "application/cloudevents-batch+json"
 
 void upstream_batch_clear(struct upstream_batch *b)
@@ -95,63 +94,30 @@ static void settle(struct dmn_upstream *u)
 
 /* --- the answer --- */
 
-/* The number of an event of ours, or 0. */
-static uint64_t seq_of(const struct dmn_upstream *u, const char *id)
+/* Event `index` of the batch is not wanted. */
+static void park(void *userdata, size_t index, const char *why)
 {
-        const size_t n = strlen(u->uid);
-        uint64_t seq;
+        struct dmn_upstream *u = userdata;
+        const uint64_t seq = u->batch.seqs[index];
 
-        if (!id || strncmp(id, u->uid, n) != 0 || id[n] != '-' ||
-            bth_parse_u64(id + n + 1, &seq) < 0)
-                return 0;
-        return seq;
-}
-
-static void park(struct dmn_upstream *u, uint64_t seq, const char *why)
-{
-        struct upstream_batch *b = &u->batch;
-
-        for (size_t i = 0; i < b->n_marks; i++)
-                if (b->marks[i].seq == seq)
-                        return;
-        bth_log(LOG_ERR, "the job service refuses the event %s-%" PRIu64 ", which is parked: %s",
+        bth_log(LOG_ERR,
+                "the job service refuses the event %s-%" PRIu64
+                ", which is parked until an operator looks at it: %s",
                 u->uid, seq, why);
-        mark(b, seq, why);
-}
-
-static void park_refused(struct dmn_upstream *u, const json_t *refused)
-{
-        const json_t *item;
-        size_t k;
-
-        json_array_foreach(refused, k, item)
-        {
-                const json_t *e = json_object_get(item, "error");
-                const char *text = json_string_value(json_object_get(e, "message"));
-                const uint64_t seq = seq_of(u, json_string_value(json_object_get(item, "id")));
-                char why[WHY_MAX];
-
-                text = text ? text : "no reason was given";
-                bth_escape(text, strlen(text), why, sizeof why);
-                for (size_t i = 0; seq > 0 && i < u->batch.n; i++)
-                        if (u->batch.seqs[i] == seq)
-                                park(u, seq, why);
-        }
+        mark(&u->batch, seq, why);
+        u->batch.seqs[index] = 0;
 }
 
 /* What is not refused has been taken. */
 static void take_answer(struct dmn_upstream *u, const struct dmn_answer *answer)
 {
-        _cleanup_json_ json_t *j = NULL;
         struct upstream_batch *b = &u->batch;
         struct bth_error e = BTH_ERROR_INIT;
-        size_t n_refused;
+        int r;
 
-        if (bth_json_parse(answer->body, answer->n, &j, &e) < 0 ||
-            !json_is_array(json_object_get(j, "refused"))) {
-                e = BTH_ERROR_INIT;
-                (void)bth_error_set(&e, -EBADMSG, BTH_REASON_NETWORK,
-                                    "the job service's answer to events is no such answer");
+        bth_error_at(&e, u->config.url, 0, BTH_ERROR_NO_OFFSET);
+        r = dmn_answer_events(answer->body, answer->n, u->uid, b->seqs, b->n, park, u, &e);
+        if (r < 0) {
                 upstream_failed(u, &u->push, &e, 0);
                 return;
         }
@@ -163,27 +129,22 @@ static void take_answer(struct dmn_upstream *u, const struct dmn_answer *answer)
                 rest(u);
                 return;
         }
-        park_refused(u, json_object_get(j, "refused"));
-        n_refused = b->n_marks;
-        for (size_t i = 0; i < b->n; i++) {
-                bool refused = false;
-
-                for (size_t k = 0; k < n_refused && !refused; k++)
-                        refused = b->marks[k].seq == b->seqs[i];
-                if (!refused)
+        for (size_t i = 0; i < b->n; i++)
+                if (b->seqs[i] > 0)
                         mark(b, b->seqs[i], NULL);
-        }
         settle(u);
 }
 
 static void take_refusal(struct dmn_upstream *u, const struct dmn_answer *answer)
 {
-        char text[64];
+        char said[DMN_ANSWER_WHY_MAX], why[DMN_ANSWER_WHY_MAX + 32];
 
         upstream_well(u, &u->push);
         if (u->batch.n == 1) {
-                (void)snprintf(text, sizeof text, "HTTP status %u", answer->status);
-                park(u, u->batch.seqs[0], text);
+                (void)dmn_answer_sentence(answer->body, answer->n, said);
+                (void)snprintf(why, sizeof why, "HTTP status %u%s%s", answer->status,
+                               said[0] ? ": " : "", said);
+                park(u, 0, why);
                 u->singles -= MIN(u->singles, (size_t)1);
                 settle(u);
                 return;

@@ -172,7 +172,7 @@ static void destroy(struct dmn_upstream *u)
         free(u->location);
         free(u->query);
         upstream_batch_clear(&u->batch);
-        upstream_drop_jobs(u);
+        dmn_answer_jobs_clear(&u->list);
         (void)sd_event_unref(u->loop);
         free(u);
 }
@@ -273,7 +273,7 @@ int dmn_upstream_new(sd_event *loop, struct job_thread *store, const struct dmn_
         u->store = store;
         u->events = events;
         u->userdata = userdata;
-        u->error = u->trouble = BTH_ERROR_INIT;
+        u->error = BTH_ERROR_INIT;
         u->batch_max = DMN_UPSTREAM_BATCH_MAX;
         r = config->upstream.url ? set_up(u, config) : -EINVAL;
         if (r < 0)

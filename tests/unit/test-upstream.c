@@ -27,10 +27,12 @@ struct service {
         bool refuse;        /* … then in the answer's list */
         bool drop;          /* the answer is lost after the events were taken */
         char *jobs;         /* of GET */
+        const char *more;   /* … and of its second page, which has a tag as well */
+        bool more_304;      /* … or is answered with 304, which makes no sense there */
         const char *etag;
         /* what it saw */
         char *ids[EVENTS_MAX], *subjects[EVENTS_MAX], *seqs[EVENTS_MAX];
-        size_t n_events, n_posts, n_gets, n_304, largest, n_wrong_token;
+        size_t n_events, n_posts, n_gets, n_304, n_second, largest, n_wrong_token;
         char last_query[1024];
 };
 
@@ -140,6 +142,11 @@ static enum MHD_Result answer_jobs(struct service *s, struct MHD_Connection *c)
         const char *location = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "location");
 
         s->n_gets++;
+        if (MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "after")) {
+                s->n_second++;
+                return s->more_304 ? answer(c, 304, "", "\"second\"")
+                                   : answer(c, 200, s->more ? s->more : "{}", "\"second\"");
+        }
         (void)snprintf(s->last_query, sizeof s->last_query, "%s|%s", location ? location : "",
                        serials ? serials : "");
         if (tag && s->etag && strcmp(tag, s->etag) == 0) {
@@ -674,10 +681,18 @@ static void test_fetch(void **state)
         set_jobs(b,
                  "{\"jobs\":[" JOB(
                          "trip", "",
-                         DRIVE("AB12", "CompletedMoreInfo") "," DRIVE("CD34", "Completed")) "]}",
+                         DRIVE("AB12",
+                               "CompletedMoreInfo\",\"copy_status\":\"CompletedWithErrors\","
+                               "\"bytes\":900,\"bytes_done\":880,\"blobs\":9,\"blobs_done\":8,"
+                               "\"at\":\"/stations/north") "," DRIVE("CD34", "Completed")) "]}",
                  "\"2\"");
         fetched(b);
         look_for(b, "trip", &l);
+        assert_int_equal(l.record->model.drives[0].bytes, 900);
+        assert_int_equal(l.record->model.drives[0].bytes_done, 880);
+        assert_int_equal(l.record->model.drives[0].blobs, 9);
+        assert_int_equal(l.record->model.drives[0].blobs_done, 8);
+        assert_int_equal(l.record->model.drives[0].status, BTH_DRIVE_STATUS_COMPLETED_WITH_ERRORS);
         assert_int_equal(l.record->model.drives[0].state, BTH_DRIVE_STATE_COMPLETED_MORE_INFO);
         assert_int_equal(l.record->model.state, BTH_JOB_STATE_PACKAGING);
         look_end(&l);
@@ -751,6 +766,49 @@ static void test_fetch_some(void **state)
         look_end(&l);
 }
 
+static bool fetched_second(const struct bench *b)
+{
+        return b->s.n_second >= 2;
+}
+
+static bool fetched_once(const struct bench *b)
+{
+        struct dmn_upstream_status st;
+
+        dmn_upstream_status(b->u, &st);
+        return st.fetched_usec > 0;
+}
+
+/* The tag of a page says nothing of the pages behind it: what changes there is seen. */
+static void test_fetch_pages(void **state)
+{
+        struct bench *b = *state;
+        struct look l;
+
+        b->s.more = "{\"jobs\":[" JOB("later", "", DRIVE("CD34", "Specified")) "]}";
+        set_jobs(b, "{\"jobs\":[" JOB("trip", "", DRIVE("AB12", "Specified")) "],\"next\":5}",
+                 "\"1\"");
+        start(b);
+        run_until(b, fetched_once);
+        look_for(b, "later", &l);
+        assert_int_equal(l.r, 0);
+        look_end(&l);
+        (void)pthread_mutex_lock(&b->s.lock);
+        b->s.n_second = 0;
+        b->s.more = "{\"jobs\":[" JOB("last", "", DRIVE("EF56", "Specified")) "]}";
+        (void)pthread_mutex_unlock(&b->s.lock);
+        run_until(b, fetched_second);
+        look_for(b, "last", &l);
+        assert_int_equal(l.r, 0);
+        look_end(&l);
+        look_for(b, "later", &l);
+        assert_int_equal(l.r, -ENOENT);
+        look_end(&l);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.r, 0);
+        look_end(&l);
+}
+
 static bool fetch_failed(const struct bench *b)
 {
         struct dmn_upstream_status st;
@@ -759,11 +817,31 @@ static bool fetch_failed(const struct bench *b)
         return st.error.code < 0;
 }
 
+/* Half a list is none, whatever the tag of its first page. */
+static void test_fetch_half(void **state)
+{
+        struct bench *b = *state;
+        struct dmn_upstream_status st;
+        struct look l;
+
+        b->s.more_304 = true;
+        set_jobs(b, "{\"jobs\":[" JOB("trip", "", DRIVE("AB12", "Specified")) "],\"next\":5}",
+                 "\"1\"");
+        start(b);
+        run_until(b, fetch_failed);
+        dmn_upstream_status(b->u, &st);
+        assert_int_equal(st.fetched_usec, 0);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.r, -ENOENT);
+        look_end(&l);
+}
+
 /* Nonsense changes nothing. */
 static void test_fetch_nonsense(void **state)
 {
         static const char *const texts[] = { "{\"jobs\":7}", "[]", "{\"jobs\":[],\"next\":\"x\"}",
-                                             "{\"jobs\":[],\"next\":0}" };
+                                             "{\"jobs\":[],\"next\":0}",
+                                             "{\"jobs\":[],\"next\":-1}" };
         struct bench *b = *state;
         struct look l;
 
@@ -810,10 +888,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
-                TEST(test_push),          TEST(test_trouble),        TEST(test_stops),
-                TEST(test_poison),        TEST(test_refused),        TEST(test_token),
-                TEST(test_silence),       TEST(test_fetch),          TEST(test_fetch_some),
-                TEST(test_fetch_changes), TEST(test_fetch_nonsense), cmocka_unit_test(test_config),
+                TEST(test_push),           TEST(test_trouble),
+                TEST(test_stops),          TEST(test_poison),
+                TEST(test_refused),        TEST(test_token),
+                TEST(test_silence),        TEST(test_fetch),
+                TEST(test_fetch_some),     TEST(test_fetch_changes),
+                TEST(test_fetch_nonsense), TEST(test_fetch_pages),
+                TEST(test_fetch_half),     cmocka_unit_test(test_config),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
