@@ -130,6 +130,14 @@ static int put_key(struct fetching *f, const struct job_record *r, size_t i, jso
         return 0;
 }
 
+static void put_progress(json_t *o, const struct job_drive *d)
+{
+        put_number(o, "bytes", d->bytes);
+        put_number(o, "bytes_done", d->bytes_done);
+        put_number(o, "blobs", d->blobs);
+        put_number(o, "blobs_done", d->blobs_done);
+}
+
 static int drive_for_station(struct fetching *f, const struct job_record *r, size_t i,
                              json_t *drives)
 {
@@ -146,6 +154,8 @@ static int drive_for_station(struct fetching *f, const struct job_record *r, siz
         put(drive, "header_hash", d->header_hash);
         put(drive, "state", bth_drive_state_to_string(r->model.drives[i].state));
         put(drive, "copy_status", job_drive_copy_status(&r->model.drives[i]));
+        if (r->model.drives[i].copy == JOB_COPY_ENDED) /* before, it would change all the time */
+                put_progress(drive, &r->model.drives[i]);
         k = job_hub_holder(f->store, r, i, &holder, f->error);
         put(drive, "at", holder);
         return k < 0 ? k : put_key(f, r, i, drive);

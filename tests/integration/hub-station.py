@@ -114,6 +114,7 @@ def run(folder: pathlib.Path, server: Azurite) -> None:
                 at.wait(lambda at=at: known(at, OTHER, cancel_requested=True) or not known(at, OTHER), what="the end of the other job")
             for serial, at in both.items():  # each sends its own drive back; the other one's is known to be done
                 at.wait(lambda at=at: known(at, JOB, state="Packaging"), what="the end of both drives")
+                assert drives_of(at.get(f"/v1/jobs/{JOB}")) == drives_of(hub.local("GET", f"/v1/jobs/{JOB}")), at.get(f"/v1/jobs/{JOB}")
                 at.pull("A1")
                 at.wait_drive(serial, docked=False)
                 at.post(f"/v1/jobs/{JOB}/return", {"carrier": "Blue Post", "tracking": "1Z"})

@@ -21,7 +21,8 @@ static char *event(unsigned seq, const char *state, const char *copy)
                          "\",\"time\":\"2031-04-09T07:15:02.118000Z\",\"data\":{\"job\":\"attic\","
                          "\"scope\":\"/subscriptions/1/resourceGroups/g\",\"origin\":\"upstream\","
                          "\"driveId\":\"QX7-1\",\"state\":\"%s\",\"copyStatus\":\"%s\","
-                         "\"activity\":\"transferring\",\"bay\":\"A1\",\"docked\":true}}",
+                         "\"activity\":\"transferring\",\"bay\":\"A1\",\"docked\":true,"
+                         "\"bytes\":900,\"bytesSucceeded\":880,\"blobs\":9,\"blobsSucceeded\":8}}",
                          seq, seq, state, copy) > 0);
         return text;
 }
@@ -163,7 +164,8 @@ static json_t *fetch(struct api_world *w, const char *query, const char *tag)
 
 static void test_jobs(void **state)
 {
-        _cleanup_free_ char *one = event(7, "Transferring", "InProgress");
+        _cleanup_free_ char *one = event(7, "Transferring", "InProgress"),
+                            *two = event(8, "CompletedMoreInfo", "CompletedWithErrors");
         struct api_world w;
         char tag[128], again[128], *text;
         json_t *j, *drive;
@@ -192,6 +194,17 @@ static void test_jobs(void **state)
         drive = json_array_get(
                 json_object_get(json_array_get(json_object_get(j, "jobs"), 0), "drives"), 0);
         assert_string_equal(json_string_value(json_object_get(drive, "at")), "/stations/north");
+        assert_null(json_object_get(drive, "bytes")); /* it would change all the time */
+        json_decref(j);
+
+        json_decref(send_typed(&w, "application/cloudevents+json", "/v1/hub/events", two, NULL));
+        j = fetch(&w, "?location=West%20Europe", tag);
+        drive = json_array_get(
+                json_object_get(json_array_get(json_object_get(j, "jobs"), 0), "drives"), 0);
+        assert_int_equal(number(drive, "bytes"), 900);
+        assert_int_equal(number(drive, "bytes_done"), 880);
+        assert_int_equal(number(drive, "blobs"), 9);
+        assert_int_equal(number(drive, "blobs_done"), 8);
         json_decref(j);
 
         j = fetch(&w, "?location=mars&serials=X%20QX7-1%20Y", NULL);
