@@ -126,9 +126,8 @@ static int pick_name(struct job_store *s, struct dmn_importing *i, struct bth_er
         return r;
 }
 
-static int make_job(struct job_store *s, void *userdata, struct bth_error *error)
+static int find_or_make(struct job_store *s, struct dmn_importing *i, struct bth_error *error)
 {
-        struct dmn_importing *i = userdata;
         struct job_draft draft;
         int r = i->once ? find_made(s, i, error) : 0;
 
@@ -144,6 +143,14 @@ static int make_job(struct job_store *s, void *userdata, struct bth_error *error
                 r = job_store_add(s, &draft, i->shipped, bth_now_realtime_usec(), i->who, &i->job,
                                   error);
         return r;
+}
+
+/* What the rules say of it still holds when it is written. */
+static int make_job(struct job_store *s, void *userdata, struct bth_error *error)
+{
+        int r = job_store_begin(s, error);
+
+        return r < 0 ? r : job_store_end(s, find_or_make(s, userdata, error), error);
 }
 
 /* --- ending --- */

@@ -1,14 +1,29 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* rest-write - how clients of the job service make, change and delete jobs. On the store's thread.
  *
- * A request that asks for several things is looked at as a whole first: when one of them is not
- * possible, none is done. */
+ * A request is one transaction, from finding the job and holding it against If-Match until the
+ * answer has been made: of one that asks for several things all are done or none. What would be
+ * refused is looked for first, so that the client is told which of them it is. */
 #include <string.h>
 
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/rest-act.h"
 #include "jobs/match.h"
+
+/* A request of which nothing is done has changed nothing that others would have to look at. */
+static int in_one(struct job_store *s, struct dmn_rest_act *a,
+                  int (*run)(struct job_store *s, struct dmn_rest_act *a, struct bth_error *error),
+                  struct bth_error *error)
+{
+        int r = job_store_begin(s, error);
+
+        if (r == 0)
+                r = job_store_end(s, run(s, a, error), error);
+        if (r < 0)
+                a->changed = false;
+        return r;
+}
 
 /* -- making
  * ------------------------------------------------------------------------------------------- */
@@ -223,13 +238,17 @@ static int change(struct job_store *s, struct dmn_rest_act *a, const struct job_
         return dmn_rest_answer_job(s, a, record->id, error);
 }
 
-int dmn_rest_patch(struct job_store *s, void *act, struct bth_error *error)
+static int patch(struct job_store *s, struct dmn_rest_act *a, struct bth_error *error)
 {
         _cleanup_(job_record_freep) struct job_record *record = NULL;
-        struct dmn_rest_act *a = act;
         int r = dmn_rest_find(s, a, &record, error);
 
         return r < 0 ? r : change(s, a, record, error);
+}
+
+int dmn_rest_patch(struct job_store *s, void *act, struct bth_error *error)
+{
+        return in_one(s, act, patch, error);
 }
 
 /* -- PUT
@@ -278,10 +297,9 @@ static int replace(struct job_store *s, struct dmn_rest_act *a, const struct job
         return change(s, a, record, error);
 }
 
-int dmn_rest_put(struct job_store *s, void *act, struct bth_error *error)
+static int put(struct job_store *s, struct dmn_rest_act *a, struct bth_error *error)
 {
         _cleanup_(job_record_freep) struct job_record *record = NULL;
-        struct dmn_rest_act *a = act;
         int r = dmn_rest_find(s, a, &record, error);
 
         if (r == -EINVAL && a->fault.status == 404 && !a->if_match) {
@@ -297,14 +315,18 @@ int dmn_rest_put(struct job_store *s, void *act, struct bth_error *error)
         return r < 0 ? r : replace(s, a, record, error);
 }
 
+int dmn_rest_put(struct job_store *s, void *act, struct bth_error *error)
+{
+        return in_one(s, act, put, error);
+}
+
 /* -- deleting
  * ----------------------------------------------------------------------------------------- */
 
 /* Addresses and keys go with the record, at once. */
-int dmn_rest_delete(struct job_store *s, void *act, struct bth_error *error)
+static int delete (struct job_store *s, struct dmn_rest_act *a, struct bth_error *error)
 {
         _cleanup_(job_record_freep) struct job_record *record = NULL;
-        struct dmn_rest_act *a = act;
         struct bth_error e = BTH_ERROR_INIT;
         int r = dmn_rest_find(s, a, &record, error);
 
@@ -316,6 +338,10 @@ int dmn_rest_delete(struct job_store *s, void *act, struct bth_error *error)
                 return fault_or_error(a, r, error);
         }
         a->changed = true;
-        r = job_store_forget_old(s, 0, error);
-        return r < 0 ? r : 0;
+        return 0;
+}
+
+int dmn_rest_delete(struct job_store *s, void *act, struct bth_error *error)
+{
+        return in_one(s, act, delete, error);
 }

@@ -125,8 +125,6 @@ static int run_act(struct job_store *store, struct dmn_store_call *sc, struct bt
         act.job = record->id;
         r = job_store_apply(store, &act, &sc->policy, bth_now_realtime_usec(), sc->call->who,
                             &outcome, error);
-        if (r == 0 && sc->kind == JOB_INPUT_DELETED)
-                r = job_store_forget_old(store, 0, error); /* its keys and addresses, at once */
         if (r < 0)
                 return r;
         (void)snprintf(sentence, sizeof sentence,
@@ -291,26 +289,37 @@ static int read_address(const struct dmn_call *c, char **ret_json, struct bth_er
 }
 
 /* First the data, then the word that it is shipped: a word without data would be refused. */
+static int tell_shipped(struct job_store *store, struct dmn_store_call *sc,
+                        const struct job_record *record, const struct job_edit *edit,
+                        struct bth_error *error)
+{
+        const struct job_act act = { .job = record->id, .input.kind = JOB_INPUT_SHIPPED };
+        const uint64_t now = bth_now_realtime_usec();
+        struct job_outcome outcome;
+        int r = 0;
+
+        if (record->model.state == BTH_JOB_STATE_CREATING)
+                r = job_store_edit(store, record->id, edit, &sc->policy, now, sc->call->who, error);
+        return r < 0 ? r
+                     : job_store_apply(store, &act, &sc->policy, now, sc->call->who, &outcome,
+                                       error);
+}
+
 static int ship(struct job_store *store, struct dmn_store_call *sc, const struct job_record *record,
                 struct bth_error *error)
 {
-        const struct job_act act = { .job = record->id, .input.kind = JOB_INPUT_SHIPPED };
         _cleanup_free_ char *parcel = NULL, *address = NULL;
         struct job_edit edit = { .verbose_log = -1, .backup_manifest = -1 };
-        const uint64_t now = bth_now_realtime_usec();
-        struct job_outcome outcome;
         int r = read_parcel(sc->call, record->model.n_drives, &parcel, error);
 
         if (r == 0)
                 r = read_address(sc->call, &address, error);
         edit.personal[JOB_PERSONAL_DELIVERY_PACKAGE] = parcel;
         edit.personal[JOB_PERSONAL_RETURN_ADDRESS] = address;
-        if (r == 0 && record->model.state == BTH_JOB_STATE_CREATING)
-                r = job_store_edit(store, record->id, &edit, &sc->policy, now, sc->call->who,
-                                   error);
+        if (r == 0)
+                r = job_store_begin(store, error);
         return r < 0 ? r
-                     : job_store_apply(store, &act, &sc->policy, now, sc->call->who, &outcome,
-                                       error);
+                     : job_store_end(store, tell_shipped(store, sc, record, &edit, error), error);
 }
 
 static int run_ship(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)

@@ -174,38 +174,53 @@ int sql_secret(struct sql_statement *st, int column, struct bth_secret **ret)
 
 int sql_begin(struct job_store *s, struct bth_error *error)
 {
-        int r;
+        int r = s->depth == 0 ? s->backend->begin(s, false, error) : 0;
 
-        assert(!s->inside);
-        r = s->backend->begin(s, false, error);
-        s->inside = r == 0;
+        if (r == 0 && s->depth++ == 0) {
+                s->broken = 0;
+                s->scrub = false;
+        }
         return r;
 }
 
-int sql_end(struct job_store *s, int r, struct bth_error *error)
+static int end_outermost(struct job_store *s, int r, struct bth_error *error)
 {
-        assert(s->inside);
+        if (r == 0 && s->broken < 0)
+                r = bth_error_set(error, -ECANCELED, BTH_REASON_INTERNAL,
+                                  "a part of the change was not possible: %s",
+                                  bth_strerror(s->broken));
         if (r == 0)
                 r = s->backend->end(s, true, error);
         if (r < 0)
                 (void)s->backend->end(s, false, NULL); /* what went wrong before is told */
-        s->inside = false;
+        s->depth = 0;
+        return r == 0 && s->scrub ? s->backend->scrub(s, error) : r;
+}
+
+int sql_end(struct job_store *s, int r, struct bth_error *error)
+{
+        assert(s->depth > 0);
+        if (s->depth == 1)
+                return end_outermost(s, r, error);
+        s->depth--;
+        if (r < 0 && s->broken == 0)
+                s->broken = r;
         return r;
 }
 
 int sql_begin_reading(struct job_store *s, bool *ret_begun, struct bth_error *error)
 {
-        int r = s->inside ? 0 : s->backend->begin(s, true, error);
+        int r = s->depth > 0 ? 0 : s->backend->begin(s, true, error);
 
-        *ret_begun = r == 0 && !s->inside;
-        s->inside |= *ret_begun;
+        *ret_begun = r == 0 && s->depth == 0;
+        s->depth += *ret_begun;
         return r;
 }
 
 void sql_end_reading(struct job_store *s)
 {
         (void)s->backend->end(s, false, NULL); /* nothing was written */
-        s->inside = false;
+        s->depth = 0;
 }
 
 int sql_check(struct job_store *s, struct bth_error *error)
@@ -215,7 +230,20 @@ int sql_check(struct job_store *s, struct bth_error *error)
 
 int sql_scrub(struct job_store *s, struct bth_error *error)
 {
-        return s->backend->scrub(s, error);
+        if (s->depth == 0)
+                return s->backend->scrub(s, error);
+        s->scrub = true;
+        return 0;
+}
+
+int job_store_begin(struct job_store *s, struct bth_error *error)
+{
+        return sql_begin(s, error);
+}
+
+int job_store_end(struct job_store *s, int r, struct bth_error *error)
+{
+        return sql_end(s, r, error);
 }
 
 /* --- opening --- */

@@ -54,7 +54,9 @@ struct job_store {
         void *handle; /* the backend's */
         char uid[40];
         bool outbox;
-        bool inside;         /* a transaction */
+        unsigned depth;      /* of transactions in each other: one is the database's */
+        int broken;          /* why the one that is open cannot be committed any more */
+        bool scrub;          /* when it has been */
         uint64_t last_event; /* that was added since the store was opened; 0: none */
         struct sql_statement statements[SQL_MAX_STATEMENTS];
         size_t n_statements;
@@ -102,7 +104,9 @@ int sql_copy(struct sql_statement *st, int column, char **ret) _must_check_;
 int sql_secret(struct sql_statement *st, int column, struct bth_secret **ret) _must_check_;
 
 /* begin() takes the right to write; end(r) commits when r is 0, else takes everything back, and
- * returns r or the error of the commit. Not nested. Returns 0 or an error of the store. */
+ * returns r or the error of the commit. One inside of another is a part of it: what is written is
+ * the outermost's to commit, and when a part ends with an error nothing of the whole is kept.
+ * Returns 0 or an error of the store; -ECANCELED when a part had failed and nobody said so. */
 int sql_begin(struct job_store *s, struct bth_error *error) _must_check_;
 int sql_end(struct job_store *s, int r, struct bth_error *error) _must_check_;
 /* Statements between them see one moment; inside of a transaction they do anyway, then `ret_begun`
@@ -120,7 +124,8 @@ int sql_too_new(uint64_t version, struct bth_error *error);
 /* Looks for damage. Returns 0, -EBADMSG. */
 int sql_check(struct job_store *s, struct bth_error *error) _must_check_;
 
-/* Writes what was deleted out of the log of the database too. Returns 0. */
+/* Writes what was deleted out of the log of the database too: at once, or when the transaction has
+ * been committed. Returns 0. */
 int sql_scrub(struct job_store *s, struct bth_error *error) _must_check_;
 
 /* --- between the parts of the store --- */
@@ -136,6 +141,10 @@ int store_list_ids(struct job_store *s, struct sql_statement *st, uint64_t *ids,
 /* Writes model and revision back. Returns 0. */
 int store_save(struct job_store *s, struct job_record *r, const struct job_policy *policy,
                struct bth_error *error) _must_check_;
+
+/* Takes keys and personal data of a deleted job away, inside a transaction, and what is left of it
+ * in the files after it. Returns 0. */
+int store_forget_job(struct job_store *s, uint64_t job, struct bth_error *error) _must_check_;
 
 /* One input, inside a transaction: load, step, save, events. Returns 0, -EPERM, -ENOENT. */
 int store_step(struct job_store *s, const struct job_act *act, const struct job_policy *policy,

@@ -385,6 +385,13 @@ int job_store_forget(struct job_store *s, uint64_t job, struct bth_error *error)
         return r < 0 ? r : sql_scrub(s, error);
 }
 
+int store_forget_job(struct job_store *s, uint64_t job, struct bth_error *error)
+{
+        int r = sql_run(s, error, "DELETE FROM keys WHERE job = ?", "u", job);
+
+        return r < 0 ? r : job_store_forget(s, job, error);
+}
+
 #define OLD_JOBS "SELECT id FROM jobs WHERE deleted <> 0 OR (ended_usec > 0 AND ended_usec < ?)"
 
 int job_store_forget_old(struct job_store *s, uint64_t before_usec, struct bth_error *error)

@@ -487,6 +487,14 @@ static int set_detail(struct job_record *r, const struct job_act *act,
         return 0;
 }
 
+static bool says_deleted(const struct job_outcome *outcome)
+{
+        for (size_t i = 0; i < outcome->n_changes; i++)
+                if (outcome->changes[i].kind == JOB_CHANGE_JOB_DELETED)
+                        return true;
+        return false;
+}
+
 static int step_record(struct job_store *s, struct job_record *r, const struct job_act *act,
                        const struct job_policy *policy, uint64_t now_usec, const char *who,
                        struct job_outcome *ret_outcome, struct bth_error *error)
@@ -502,6 +510,8 @@ static int step_record(struct job_store *s, struct job_record *r, const struct j
         k = set_detail(r, act, ret_outcome);
         if (k == 0)
                 k = store_save(s, r, policy, error);
+        if (k == 0 && says_deleted(ret_outcome))
+                k = store_forget_job(s, r->id, error);
         return k < 0 ? k : store_add_changes(s, r, ret_outcome, now_usec, who, error);
 }
 
@@ -706,14 +716,6 @@ int job_store_edit(struct job_store *s, uint64_t job, const struct job_edit *edi
         if (r == 0)
                 r = insert_personal(s, job, edit->personal, error);
         return sql_end(s, r, error);
-}
-
-static bool says_deleted(const struct job_outcome *outcome)
-{
-        for (size_t i = 0; i < outcome->n_changes; i++)
-                if (outcome->changes[i].kind == JOB_CHANGE_JOB_DELETED)
-                        return true;
-        return false;
 }
 
 int job_store_return(struct job_store *s, uint64_t job, const char *package,

@@ -169,6 +169,12 @@ int job_store_set_drives(struct job_store *s, uint64_t job, const struct job_dra
                          size_t n, const struct job_policy *policy, uint64_t now_usec,
                          const char *who, struct bth_error *error) _must_check_;
 
+/* Between them all is one transaction, which job_store_end() keeps when `r` is 0 and nothing in it
+ * failed; else it takes all back. Returns `r` or what went wrong then: 0 or an error of the store;
+ * -ECANCELED when something had failed and `r` is 0. */
+int job_store_begin(struct job_store *s, struct bth_error *error) _must_check_;
+int job_store_end(struct job_store *s, int r, struct bth_error *error) _must_check_;
+
 /* --- inputs --- */
 
 struct job_act {
@@ -285,8 +291,9 @@ int job_store_personal_all(struct job_store *s, uint64_t job, char *ret_json[_JO
                            struct bth_error *error) _must_check_;
 /* Takes the personal data of a job away, and what is left of it in the files. Returns 0. */
 int job_store_forget(struct job_store *s, uint64_t job, struct bth_error *error) _must_check_;
-/* The same for all jobs that ended before `before_usec`, and for deleted ones, whose BitLocker keys
- * go too. Returns the number of jobs, or a negative errno. */
+/* The same for all jobs that ended before `before_usec`, and for deleted ones with their BitLocker
+ * keys: of these only the log of the database can have something left, when the station was killed
+ * just then. Returns the number of jobs, or a negative errno. */
 int job_store_forget_old(struct job_store *s, uint64_t before_usec, struct bth_error *error)
         _must_check_;
 

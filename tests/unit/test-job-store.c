@@ -464,6 +464,46 @@ static void test_tags_at_any_time(void **state)
         assert_int_equal(job_store_edit(p->store, job, &edit, &policy, T0 + 9, "x", NULL), -EPERM);
 }
 
+/* Several changes are one transaction when the caller says so: all or none. */
+static void test_all_or_none(void **state)
+{
+        struct place *p = *state;
+        struct job_edit edit = { .tags = "{}", .verbose_log = -1, .backup_manifest = -1 };
+        struct job_record *r;
+        uint64_t a, b;
+
+        open_store(p);
+        a = add_job(p, "a", 1);
+        OK(job_store_begin(p->store, &p->error));
+        OK(job_store_edit(p->store, a, &edit, &policy, T0 + 1, "x", &p->error));
+        b = add_job(p, "b", 1);
+        OK(job_store_end(p->store, 0, &p->error));
+        reopen(p);
+        r = get(p, a);
+        assert_string_equal(r->tags, "{}");
+        (void)job_record_free(r);
+        r = get(p, b);
+        (void)job_record_free(r);
+
+        edit.tags = "{\"n\":\"2\"}";
+        OK(job_store_begin(p->store, &p->error));
+        OK(job_store_edit(p->store, a, &edit, &policy, T0 + 2, "x", &p->error));
+        assert_int_equal(job_store_end(p->store, -EPERM, &p->error), -EPERM);
+        r = get(p, a);
+        assert_string_equal(r->tags, "{}");
+        (void)job_record_free(r);
+
+        /* A part that failed takes the rest with it, also when nobody minds. */
+        OK(job_store_begin(p->store, &p->error));
+        OK(job_store_edit(p->store, a, &edit, &policy, T0 + 3, "x", &p->error));
+        assert_int_equal(act(p, a, JOB_INPUT_SHIPPED, 0), -EPERM);
+        assert_int_equal(job_store_end(p->store, 0, &p->error), -ECANCELED);
+        r = get(p, a);
+        assert_string_equal(r->tags, "{}");
+        (void)job_record_free(r);
+        OK(act(p, a, JOB_INPUT_CANCELLED, 0)); /* and the next one is as any other */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -480,6 +520,7 @@ int main(void)
                 TEST(test_result),
                 TEST(test_other_drives),
                 TEST(test_tags_at_any_time),
+                TEST(test_all_or_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
