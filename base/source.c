@@ -5,13 +5,15 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/io.h"
 #include "base/source.h"
 
-#define IO_ALIGN_BYTES 4096
+#define IO_ALIGN_BYTES  4096
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 int bth_source_read(struct bth_source *s, uint64_t offset_bytes, void *buffer, size_t length_bytes)
 {
@@ -378,9 +380,15 @@ int bth_sink_new_fd(int fd, bool own, struct bth_sink **ret_sink)
 
 void *bth_io_buffer_new(size_t length_bytes)
 {
+        const size_t align = length_bytes < HUGE_PAGE_BYTES ? IO_ALIGN_BYTES : HUGE_PAGE_BYTES;
         uint64_t rounded;
+        void *buffer;
 
         if (!bth_align_up(MAX(length_bytes, (size_t)1), IO_ALIGN_BYTES, &rounded))
                 return NULL;
-        return aligned_alloc(IO_ALIGN_BYTES, rounded);
+        buffer = aligned_alloc(align, rounded);
+        /* A wish: without huge pages it is the same memory, in small pieces. */
+        if (buffer && align == HUGE_PAGE_BYTES)
+                (void)madvise(buffer, rounded, MADV_HUGEPAGE);
+        return buffer;
 }

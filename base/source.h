@@ -114,6 +114,7 @@ int bth_sink_new_window(struct bth_sink *below, uint64_t offset_bytes, uint64_t 
  * failure). Returns 0, -errno of fstat(2)/ioctl(2), -ENOMEM. */
 int bth_sink_new_fd(int fd, bool own, struct bth_sink **ret_sink) _must_check_;
 
-/* Memory for I/O: `length_bytes` rounded up to 4096, aligned to 4096, not zeroed. Free with free().
- * Returns NULL when there is none. */
+/* Memory for I/O: `length_bytes` rounded up to 4096, aligned to 4096, not zeroed. From 2 MiB on it
+ * lies in huge pages where the kernel has them: a direct read then pins two of them instead of a
+ * thousand small ones. Free with free(). Returns NULL when there is none. */
 void *bth_io_buffer_new(size_t length_bytes) _must_check_;

@@ -2,9 +2,14 @@
 /* pool - see pool.h. */
 #include "uploader/pool.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/checked.h"
+
+#define HEAP_ARENAS     4
+#define HEAP_KEPT_BYTES (16 << 20) /* free at the end of an arena before it is given back */
+#define HEAP_MMAP_BYTES (1 << 20)  /* our own buffers are larger, curl's are smaller */
 
 static unsigned log2_of(uint64_t v)
 {
@@ -95,4 +100,11 @@ void upl_pool_free_chain(void *chain)
                 free(chain);
                 chain = next;
         }
+}
+
+void upl_pool_tune_heap(void)
+{
+        (void)mallopt(M_ARENA_MAX, HEAP_ARENAS);
+        (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+        (void)mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
 }

@@ -24,3 +24,8 @@ bool upl_pool_put(struct upl_pool *p, void *buffer, uint64_t n_bytes) _must_chec
  * like the classes, for upl_pool_free_chain() outside the lock. */
 void *upl_pool_trim(struct upl_pool *p, uint64_t keep_bytes);
 void upl_pool_free_chain(void *chain);
+
+/* The same for what libraries take from the heap, for the whole process: buffers that one request
+ * frees and the next one takes stay instead of going back to the kernel, and there are few arenas,
+ * since each would keep what its threads have freed. Before the first thread. */
+void upl_pool_tune_heap(void);

@@ -3,7 +3,6 @@
 #include "uploader/worker.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "base/time.h"
 #include "media/naming.h"
 #include "uploader/header-hash.h"
+#include "uploader/pool.h"
 #include "uploader/worker-internal.h"
 
 #define FINDINGS_EACH       5u
@@ -624,8 +624,7 @@ static int prepare_process(void)
                 r = -errno;
         if (r == 0 && signal(SIGPIPE, SIG_IGN) == SIG_ERR)
                 r = -errno;
-        /* One arena a thread would keep what each has freed. */
-        (void)mallopt(M_ARENA_MAX, 4);
+        upl_pool_tune_heap();
         return r;
 }
 

@@ -22,6 +22,7 @@
 #include "crypto/sector.h"
 #include "hal/block.h"
 #include "uploader/engine.h"
+#include "uploader/pool.h"
 
 #define BLOCK_BYTES  (UINT64_C(4) << 20)
 #define SMALL_BYTES  (UINT64_C(16) << 10)
@@ -245,6 +246,7 @@ int main(int argc, char **argv)
 
         if (argc < 4 || (memory && bth_parse_u64(memory, &budget) < 0))
                 return 2;
+        upl_pool_tune_heap();
         r = open_image(argv[2], direct, &plain, &error);
         if (r == 0) {
                 j.image = &plain.source;
