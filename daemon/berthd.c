@@ -9,7 +9,9 @@
  * One loop (sd-event) decides, a second thread has the store, a worker process has each drive. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -334,11 +336,50 @@ static void print_finding(void *userdata, const struct dmn_config_finding *f)
                      bth_error_to_string(&f->error, text, sizeof text));
 }
 
+/* The user the daemon runs as: whoever has its records, when root asks; else who asks. */
+static void find_service(const struct dmn_config *c, uid_t *ret_user, gid_t *ret_group)
+{
+        struct stat st;
+
+        *ret_user = geteuid();
+        *ret_group = getegid();
+        if (*ret_user == 0 && stat(c->state_directory, &st) == 0) {
+                *ret_user = st.st_uid;
+                *ret_group = st.st_gid;
+        }
+}
+
+/* Root can read everything, and would find no fault with what is closed to the daemon. */
+static int look_as_service(const char *config_path)
+{
+        _cleanup_(dmn_config_freep) struct dmn_config *c = NULL;
+        struct bth_error ignored = BTH_ERROR_INIT; /* the check itself tells it */
+        const struct passwd *entry;
+        uid_t user;
+        gid_t group;
+
+        if (geteuid() != 0 || dmn_config_load(config_path, &c, &ignored) < 0)
+                return 0;
+        find_service(c, &user, &group);
+        if (user == 0)
+                return 0;
+        entry = getpwuid(user);
+        if ((entry ? initgroups(entry->pw_name, group) : setgroups(0, NULL)) < 0 ||
+            setegid(group) < 0 || seteuid(user) < 0)
+                return -errno;
+        (void)printf("note: looked at as %s, whom the daemon runs as\n",
+                     entry ? entry->pw_name : "its user");
+        return 0;
+}
+
 /* Returns the exit code. */
 static int check(const struct berthd *b)
 {
-        const int n = dmn_config_check_file(b->config_path, print_finding, NULL);
+        int n;
 
+        if (look_as_service(b->config_path) < 0)
+                (void)puts("warning: this is what root can read, not what the daemon can");
+        n = dmn_config_check_file(b->config_path, print_finding, NULL);
         if (n == 0)
                 (void)printf("%s: well\n", b->config_path);
         return n == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -348,12 +389,15 @@ static int check(const struct berthd *b)
 static int show_new_token(const struct berthd *b, struct bth_error *error)
 {
         _cleanup_(bth_secret_freep) struct bth_secret *token = NULL;
+        uid_t user;
+        gid_t group;
         int r;
 
+        find_service(b->config, &user, &group);
         if (!b->config->api.tokens)
                 return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
                                      "the configuration names no file of tokens: [api] tokens");
-        r = dmn_tokens_add(b->config->api.tokens, b->new_token, &token, error);
+        r = dmn_tokens_add(b->config->api.tokens, b->new_token, user, group, &token, error);
         if (r == 0)
                 r = bth_write_full(STDOUT_FILENO, token->data, token->length_bytes);
         if (r == 0)

@@ -11,6 +11,8 @@
 
 #include "base/str.h"
 #include "daemon/credential.h"
+#include "daemon/listen.h"
+#include "daemon/token.h"
 
 #define PEM_MAX_BYTES   (4 << 20)
 #define CONTAINER_MIN   3
@@ -21,6 +23,7 @@ struct checking {
         const struct dmn_config *config;
         dmn_config_finding_fn tell;
         void *userdata;
+        bool as_daemon; /* who looks is the daemon's user: what is closed to him is closed to it */
         int n_errors;
 };
 
@@ -64,6 +67,11 @@ static void report(struct checking *k, bool is_error, struct at at, enum bth_rea
         find(k, is_error, &e);
 }
 
+static const char *reader(const struct checking *k)
+{
+        return k->as_daemon ? "the daemon" : "you";
+}
+
 /* --- folders and programs --- */
 
 static void check_folder(struct checking *k, struct at at, const char *path, bool is_error,
@@ -79,8 +87,8 @@ static void check_folder(struct checking *k, struct at at, const char *path, boo
         else if (!S_ISDIR(st.st_mode))
                 report(k, true, at, BTH_REASON_VALUE_INVALID, "%s = %s is no folder", at.key, path);
         else if (faccessat(AT_FDCWD, path, rights, AT_EACCESS) < 0)
-                report(k, false, at, BTH_REASON_FILE_UNWRITABLE, "%s = %s: %s for you", at.key,
-                       path, bth_strerror(-errno));
+                report(k, k->as_daemon, at, BTH_REASON_FILE_UNWRITABLE, "%s = %s: %s for %s",
+                       at.key, path, bth_strerror(-errno), reader(k));
 }
 
 static void check_station(struct checking *k)
@@ -145,8 +153,8 @@ static int read_pem(struct checking *k, struct at at, const char *path, BIO **re
         }
         bio = BIO_new_file(path, "r");
         if (!bio) {
-                report(k, false, at, BTH_REASON_FILE_UNREADABLE, "%s = %s cannot be read by you",
-                       at.key, path);
+                report(k, k->as_daemon, at, BTH_REASON_FILE_UNREADABLE,
+                       "%s = %s cannot be read by %s", at.key, path, reader(k));
                 return -EACCES;
         }
         *ret_bio = bio;
@@ -241,7 +249,7 @@ static void check_secret(struct checking *k, struct at at, const struct dmn_acco
                             e.object[0] ? ": " : "", e.sentence);
         bth_error_advise(&f, "%s", bth_error_advice(&e));
         /* systemd gives credentials to the service, not to who checks its configuration. */
-        find(k, a->credential_file[0] == '/' && r != -EACCES, &f);
+        find(k, a->credential_file[0] == '/' && (r != -EACCES || k->as_daemon), &f);
 }
 
 static void check_endpoint(struct checking *k, const struct dmn_account_config *a)
@@ -314,12 +322,35 @@ static void check_upstream(struct checking *k)
                    (struct at){ "station", "", "job_service_key" }, u->client_key);
 }
 
+static void check_api(struct checking *k)
+{
+        const struct dmn_api_config *a = &k->config->api;
+        const struct at at = { "api", "", "tokens" };
+        _cleanup_(dmn_tokens_freep) struct dmn_tokens *tokens = NULL;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct sockaddr_storage address;
+        char text[2048];
+        int r = a->tokens ? dmn_tokens_load(a->tokens, &tokens, &e) : 0;
+
+        if (r < 0)
+                report(k, r != -EACCES || k->as_daemon, at, e.reason, "tokens = %s",
+                       bth_error_to_string(&e, text, sizeof text));
+        if (a->listen && dmn_listen_parse(a->listen, &address) < 0)
+                report(k, true, (struct at){ "api", "", "listen" }, BTH_REASON_VALUE_INVALID,
+                       "listen = %s is no address: 192.0.2.1:8443 or [::]:8443 is expected",
+                       a->listen);
+        check_pair(k, (struct at){ "api", "", "certificate" }, a->certificate,
+                   (struct at){ "api", "", "key" }, a->key);
+}
+
 /* --- all --- */
 
 int dmn_config_check(const struct dmn_config *c, dmn_config_finding_fn tell, void *userdata)
 {
         struct checking k = { .config = c, .tell = tell, .userdata = userdata };
+        struct stat st;
 
+        k.as_daemon = stat(c->state_directory, &st) == 0 && st.st_uid == geteuid();
         check_station(&k);
         check_bays(&k);
         if (c->n_accounts == 0)
@@ -328,8 +359,7 @@ int dmn_config_check(const struct dmn_config *c, dmn_config_finding_fn tell, voi
         for (size_t i = 0; i < c->n_accounts; i++)
                 check_account(&k, &c->accounts[i]);
         check_upstream(&k);
-        check_pair(&k, (struct at){ "api", "", "certificate" }, c->api.certificate,
-                   (struct at){ "api", "", "key" }, c->api.key);
+        check_api(&k);
         return k.n_errors;
 }
 

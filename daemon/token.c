@@ -142,7 +142,7 @@ int dmn_tokens_parse(const char *text, size_t n, const char *object, struct dmn_
         return 0;
 }
 
-static int open_private(const char *path, int *ret_fd, struct bth_error *error)
+static int open_private(const char *path, uid_t user, int *ret_fd, struct bth_error *error)
 {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         struct stat st;
@@ -151,7 +151,7 @@ static int open_private(const char *path, int *ret_fd, struct bth_error *error)
                 return bth_error_set(error, -errno, BTH_REASON_FILE_UNREADABLE,
                                      "it cannot be read: %s", bth_strerror(-errno));
         if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0 ||
-            (st.st_uid != 0 && st.st_uid != geteuid()))
+            (st.st_uid != 0 && st.st_uid != user))
                 return bth_error_set(error, -EPERM, BTH_REASON_FILE_UNREADABLE,
                                      "a file of tokens belongs to root or to the station's user, "
                                      "and nobody else may read or write it (mode 0600)");
@@ -159,7 +159,8 @@ static int open_private(const char *path, int *ret_fd, struct bth_error *error)
         return 0;
 }
 
-int dmn_tokens_load(const char *path, struct dmn_tokens **ret_tokens, struct bth_error *error)
+static int load_of(const char *path, uid_t user, struct dmn_tokens **ret_tokens,
+                   struct bth_error *error)
 {
         _cleanup_close_ int fd = BTH_FD_NONE;
         _cleanup_free_ char *text = NULL;
@@ -167,7 +168,7 @@ int dmn_tokens_load(const char *path, struct dmn_tokens **ret_tokens, struct bth
         int r;
 
         bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
-        r = open_private(path, &fd, error);
+        r = open_private(path, user, &fd, error);
         if (r < 0)
                 return r;
         r = bth_read_fd(fd, FILE_BYTES_MAX, &text, &n);
@@ -175,6 +176,11 @@ int dmn_tokens_load(const char *path, struct dmn_tokens **ret_tokens, struct bth
                 return bth_error_set(error, r, BTH_REASON_FILE_UNREADABLE, "it cannot be read: %s",
                                      bth_strerror(r));
         return dmn_tokens_parse(text, n, path, ret_tokens, error);
+}
+
+int dmn_tokens_load(const char *path, struct dmn_tokens **ret_tokens, struct bth_error *error)
+{
+        return load_of(path, geteuid(), ret_tokens, error);
 }
 
 struct dmn_tokens *dmn_tokens_free(struct dmn_tokens *t)
@@ -257,10 +263,10 @@ int dmn_token_make(enum dmn_right right, const char *name, struct bth_secret **r
         return 0;
 }
 
-static int check_new(const char *path, const char *name, struct bth_error *error)
+static int check_new(const char *path, const char *name, uid_t user, struct bth_error *error)
 {
         _cleanup_(dmn_tokens_freep) struct dmn_tokens *t = NULL;
-        int r = dmn_tokens_load(path, &t, error);
+        int r = load_of(path, user, &t, error);
 
         if (r == -ENOENT) {
                 bth_error_clear(error);
@@ -276,18 +282,47 @@ static int check_new(const char *path, const char *name, struct bth_error *error
         return 0;
 }
 
-static int append_line(const char *path, const char *line, struct bth_error *error)
+/* Root's file would be closed to the daemon, which is another user. */
+static int give_to(int fd, uid_t user, gid_t group)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_uid != 0 || user == 0)
+                return 0;
+        return fchown(fd, user, group) < 0 ? -errno : 0;
+}
+
+/* An editor may have left the last line without its end. */
+static int ends_in_line(int fd, bool *ret)
+{
+        const off_t size = lseek(fd, 0, SEEK_END);
+        char last = '\n';
+
+        if (size < 0 || (size > 0 && pread(fd, &last, 1, size - 1) != 1))
+                return -errno;
+        *ret = last == '\n';
+        return 0;
+}
+
+static int append_line(const char *path, const char *line, uid_t user, gid_t group,
+                       struct bth_error *error)
 {
         _cleanup_close_ int fd =
-                open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+                open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
         _cleanup_free_ char *text = NULL;
-        int r;
+        bool ended = true;
+        int r = fd < 0 ? -errno : give_to(fd, user, group);
 
-        if (asprintf(&text, "%s\n", line) < 0) {
+        if (r == 0)
+                r = ends_in_line(fd, &ended);
+        if (r == 0 && asprintf(&text, "%s%s\n", ended ? "" : "\n", line) < 0) {
                 text = NULL;
-                return -ENOMEM;
+                r = -ENOMEM;
         }
-        r = fd < 0 ? -errno : bth_write_full(fd, text, strlen(text));
+        if (r == 0)
+                r = bth_write_full(fd, text, strlen(text));
         if (r == 0 && fsync(fd) < 0)
                 r = -errno;
         return r < 0 ? bth_error_set(error, r, BTH_REASON_FILE_UNWRITABLE,
@@ -295,8 +330,8 @@ static int append_line(const char *path, const char *line, struct bth_error *err
                      : 0;
 }
 
-int dmn_tokens_add(const char *path, const char *what, struct bth_secret **ret_token,
-                   struct bth_error *error)
+int dmn_tokens_add(const char *path, const char *what, uid_t user, gid_t group,
+                   struct bth_secret **ret_token, struct bth_error *error)
 {
         const char *colon = strchr(what, ':');
         _cleanup_free_ char *right = colon ? strndup(what, (size_t)(colon - what)) : NULL;
@@ -312,9 +347,9 @@ int dmn_tokens_add(const char *path, const char *what, struct bth_secret **ret_t
         if (r < 0)
                 return r;
         bth_error_at(error, path, 0, BTH_ERROR_NO_OFFSET);
-        r = check_new(path, colon + 1, error);
+        r = check_new(path, colon + 1, user, error);
         if (r == 0)
-                r = append_line(path, line, error);
+                r = append_line(path, line, user, group, error);
         if (r == 0)
                 *ret_token = take_ptr(token);
         return r;

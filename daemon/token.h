@@ -48,7 +48,8 @@ const char *dmn_token_of_header(const char *authorization);
 int dmn_token_make(enum dmn_right right, const char *name, struct bth_secret **ret_token,
                    char **ret_line) _must_check_;
 /* Makes one and adds its line to the file, which is made where there is none. `what`: "RIGHT:NAME".
+ * The file becomes that of `user` and `group`, who are to load it, when root makes it or had it.
  * Returns 0; -EINVAL; -EEXIST when the file has the name; the errors of dmn_tokens_load(); -errno
- * of write(2). */
-int dmn_tokens_add(const char *path, const char *what, struct bth_secret **ret_token,
-                   struct bth_error *error) _must_check_;
+ * of fchown(2) and write(2). */
+int dmn_tokens_add(const char *path, const char *what, uid_t user, gid_t group,
+                   struct bth_secret **ret_token, struct bth_error *error) _must_check_;

@@ -112,8 +112,8 @@ static void test_added(void **state)
         (void)state;
         (void)snprintf(path, sizeof path, "/tmp/berth-added-%d", (int)getpid());
         (void)unlink(path);
-        assert_int_equal(dmn_tokens_add(path, "read:portal", &one, &e), 0);
-        assert_int_equal(dmn_tokens_add(path, "station:east-1", &two, &e), 0);
+        assert_int_equal(dmn_tokens_add(path, "read:portal", geteuid(), getegid(), &one, &e), 0);
+        assert_int_equal(dmn_tokens_add(path, "station:east-1", geteuid(), getegid(), &two, &e), 0);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0600);
         assert_int_equal(dmn_tokens_load(path, &t, &e), 0);
@@ -124,10 +124,63 @@ static void test_added(void **state)
         t = dmn_tokens_free(t);
         one = bth_secret_free(one);
         two = bth_secret_free(two);
-        assert_int_equal(dmn_tokens_add(path, "admin:portal", &one, &e), -EEXIST);
-        assert_int_equal(dmn_tokens_add(path, "portal", &one, &e), -EINVAL);
-        assert_int_equal(dmn_tokens_add(path, "all:x", &one, &e), -EINVAL);
-        assert_int_equal(dmn_tokens_add(path, "read:a b", &one, &e), -EINVAL);
+        assert_int_equal(dmn_tokens_add(path, "admin:portal", geteuid(), getegid(), &one, &e),
+                         -EEXIST);
+        assert_int_equal(dmn_tokens_add(path, "portal", geteuid(), getegid(), &one, &e), -EINVAL);
+        assert_int_equal(dmn_tokens_add(path, "all:x", geteuid(), getegid(), &one, &e), -EINVAL);
+        assert_int_equal(dmn_tokens_add(path, "read:a b", geteuid(), getegid(), &one, &e), -EINVAL);
+        assert_int_equal(unlink(path), 0);
+}
+
+/* An editor left the last line without an end: the next token must not become a part of it. */
+static void test_added_behind_open_line(void **state)
+{
+        static const char text[] = "read a " TEST_SHA256;
+        struct bth_secret *made = NULL;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_tokens *t = NULL;
+        char path[64];
+
+        (void)state;
+        (void)snprintf(path, sizeof path, "/tmp/berth-open-line-%d", (int)getpid());
+        assert_int_equal(bth_write_file_atomic(path, text, strlen(text), 0600), 0);
+        assert_int_equal(dmn_tokens_add(path, "admin:b", geteuid(), getegid(), &made, &e), 0);
+        assert_int_equal(dmn_tokens_load(path, &t, &e), 0);
+        assert_non_null(dmn_tokens_find(t, "test"));
+        assert_int_equal(dmn_tokens_find(t, (const char *)made->data)->right, DMN_RIGHT_ADMIN);
+        t = dmn_tokens_free(t);
+        made = bth_secret_free(made);
+        assert_int_equal(unlink(path), 0);
+}
+
+/* Root makes tokens for a daemon that is another user: both must be able to go on with the file. */
+static void test_added_by_root(void **state)
+{
+        struct bth_secret *one = NULL, *two = NULL;
+        struct bth_error e = BTH_ERROR_INIT;
+        struct dmn_tokens *t = NULL;
+        const uid_t user = 12345;
+        char path[64];
+        struct stat st;
+
+        (void)state;
+        if (geteuid() != 0)
+                skip();
+        (void)snprintf(path, sizeof path, "/tmp/berth-root-%d", (int)getpid());
+        (void)unlink(path);
+        assert_int_equal(dmn_tokens_add(path, "read:a", user, user, &one, &e), 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_uid, user);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal(dmn_tokens_add(path, "read:b", user, user, &two, &e), 0);
+        assert_int_equal(seteuid(user), 0);
+        assert_int_equal(dmn_tokens_load(path, &t, &e), 0);
+        assert_int_equal(seteuid(0), 0);
+        assert_non_null(dmn_tokens_find(t, (const char *)one->data));
+        assert_non_null(dmn_tokens_find(t, (const char *)two->data));
+        t = dmn_tokens_free(t);
+        one = bth_secret_free(one);
+        two = bth_secret_free(two);
         assert_int_equal(unlink(path), 0);
 }
 
@@ -217,10 +270,16 @@ static void test_gate_is_bounded(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_finds), cmocka_unit_test(test_complaints),
-                cmocka_unit_test(test_made),  cmocka_unit_test(test_file),
-                cmocka_unit_test(test_added), cmocka_unit_test(test_header),
-                cmocka_unit_test(test_gate),  cmocka_unit_test(test_gate_is_bounded),
+                cmocka_unit_test(test_finds),
+                cmocka_unit_test(test_complaints),
+                cmocka_unit_test(test_made),
+                cmocka_unit_test(test_file),
+                cmocka_unit_test(test_added),
+                cmocka_unit_test(test_header),
+                cmocka_unit_test(test_added_behind_open_line),
+                cmocka_unit_test(test_added_by_root),
+                cmocka_unit_test(test_gate),
+                cmocka_unit_test(test_gate_is_bounded),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,7 +172,9 @@ static void test_findings(void **state)
               "ca_file = %/none.pem\n"
               "[api]\n"
               "certificate = %/c.pem\n" /* 25 */
-              "key = %/key\n",
+              "key = %/key\n"
+              "tokens = %/key\n"
+              "listen = here\n", /* 28 */
               &h);
         expect(&h, "W2: state_directory");
         expect(&h, "E3: spool_directory");
@@ -193,7 +195,70 @@ static void test_findings(void **state)
         expect(&h, "E22: client_cert and client_key come together");
         expect(&h, "E23: ca_file");
         expect(&h, "E26: key");
+        expect(&h, "E27: tokens");
+        expect(&h, "E28: listen");
         assert_null(strstr(h.text, "good-one"));
+        world_free(&w);
+}
+
+/* What `berthd --check` says of the world's configuration. Returns its status. */
+static int check_by_program(const struct world *w, char *out, size_t size)
+{
+        char program[512];
+        char *const argv[] = { program, TEXT("--check"), TEXT(world_path(w, "berthd.conf")), NULL };
+        posix_spawn_file_actions_t actions;
+        int ends[2], status;
+        size_t n = 0;
+        ssize_t got;
+        pid_t pid;
+
+        (void)snprintf(program, sizeof program, "%s/daemon/berthd", getenv("BERTH_BUILD"));
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+        assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO), 0);
+        assert_int_equal(posix_spawn(&pid, program, &actions, NULL, argv, environ), 0);
+        (void)posix_spawn_file_actions_destroy(&actions);
+        (void)close(ends[1]);
+        while ((got = read(ends[0], out + n, size - 1 - n)) > 0)
+                n += (size_t)got;
+        out[n] = '\0';
+        (void)close(ends[0]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        return status;
+}
+
+/* Root can read what the daemon cannot, and must not read what only the daemon may have. */
+static void test_root_looks_as_the_daemon(void **state)
+{
+        const uid_t user = 12345;
+        char said[8192];
+        struct heard h;
+        struct world w;
+
+        (void)state;
+        if (geteuid() != 0 || !getenv("BERTH_BUILD"))
+                skip();
+        world_new(&w, NULL);
+        world_write(&w, "key", KEY "\n");
+        make_folder(&w, "state");
+        make_folder(&w, "bay");
+        world_write(&w, "worker", "#!/bin/true\n");
+        assert_int_equal(chmod(world_path(&w, "worker"), 0755), 0);
+        assert_int_equal(chmod(world_path(&w, "bay"), 0755), 0);
+        assert_int_equal(chmod(w.folder, 0755), 0);
+        assert_int_equal(chown(world_path(&w, "state"), user, user), 0);
+        check(&w,
+              "[station]\nstate_directory = %/state\nrun_directory = %/state\nworker = %/worker\n"
+              "[bay A]\ndirectory = %/bay\n[account a]\ncredential = key\n"
+              "credential_file = %/key\n",
+              &h);
+        assert_int_equal(chmod(world_path(&w, "berthd.conf"), 0644), 0);
+        assert_int_not_equal(check_by_program(&w, said, sizeof said), 0);
+        assert_non_null(strstr(said, "error: "));
+        assert_non_null(strstr(said, "Permission denied"));
+        assert_int_equal(chown(world_path(&w, "key"), user, user), 0);
+        if (check_by_program(&w, said, sizeof said) != 0 || !strstr(said, ": well"))
+                fail_msg("%s", said);
         world_free(&w);
 }
 
@@ -278,7 +343,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_well),       cmocka_unit_test(test_findings),
                 cmocka_unit_test(test_not_loaded), cmocka_unit_test(test_drop_in),
-                cmocka_unit_test(test_page),
+                cmocka_unit_test(test_page),       cmocka_unit_test(test_root_looks_as_the_daemon),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
