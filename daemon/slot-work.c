@@ -225,6 +225,44 @@ static void fill_account(struct bth_order *o, const struct dmn_account_config *a
         o->containers = a->containers;
 }
 
+/* What an order says of its account, as one text; not the secret, which can change while it runs.
+ * NULL: no memory. */
+static char *account_text(const struct dmn_account_config *a)
+{
+        const char *const parts[] = {
+                a->name,        a->endpoint,        a->allow_plain ? "+" : "-",
+                a->ca_file,     a->credential_kind, a->proxy,
+                a->client_cert, a->client_key,      a->connect_to,
+                a->containers,  a->diagnostics
+        };
+        struct bth_buf b = BTH_BUF_INIT;
+
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+                if (bth_buf_add_format(&b, "%s\n", parts[i] ? parts[i] : "") < 0) {
+                        bth_buf_clear(&b);
+                        return NULL;
+                }
+        }
+        return b.data;
+}
+
+void dmn_slot_account_look(struct dmn_slot *slot)
+{
+        const struct dmn_account_config *a;
+        _cleanup_free_ char *text = NULL;
+
+        if (!slot->worker || slot->stopping || !slot->record || !slot->ordered_account)
+                return;
+        a = dmn_config_account(slot->station->config, slot->record->account);
+        text = a ? account_text(a) : NULL;
+        if (a && (!text || strcmp(text, slot->ordered_account) == 0))
+                return;
+        dmn_slot_log(slot, LOG_NOTICE, NULL, NULL, NULL,
+                     a ? "its storage account was configured anew: its worker begins again"
+                       : "its storage account is not in the configuration any more");
+        dmn_slot_stop(slot);
+}
+
 static void fill_policy(struct bth_order *o, const struct dmn_slot *slot)
 {
         const struct dmn_config *c = slot->station->config;
@@ -292,6 +330,8 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
         replace(&slot->activity_sentence, NULL);
         slot->heard_usec = bth_now_monotonic_usec();
         r = give_order(slot, &o, error);
+        free(slot->ordered_account);
+        slot->ordered_account = r == 0 ? account_text(account) : NULL;
         if (r == 0)
                 dmn_slot_log(slot, LOG_INFO, BTH_ID(DRIVE_BEGUN), NULL, NULL,
                              "the worker was started");

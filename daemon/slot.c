@@ -76,6 +76,7 @@ void dmn_slot_free(struct dmn_slot *slot)
                 bth_message_clear(&slot->result);
         (void)job_record_free(slot->record);
         free(slot->activity_sentence);
+        free(slot->ordered_account);
         free(slot);
 }
 
@@ -366,6 +367,7 @@ static bool may_start(struct dmn_slot *slot)
         const struct job_drive *d = dmn_slot_drive(slot);
 
         slot->waits[0] = '\0';
+        slot->memory_bytes = 0; /* of a begin that the store had no time for */
         if (s->stopping || !slot->docking || s->store_trouble.code < 0)
                 return false;
         if (!s->config->start_at_once && !slot->released && d->copy != JOB_COPY_IN_PROGRESS)

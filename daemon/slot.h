@@ -63,6 +63,7 @@ struct dmn_slot {
         /* the worker */
         struct dmn_worker *worker;
         bool stopping;         /* it was asked to stop */
+        char *ordered_account; /* all that its order says of the account */
         uint64_t heard_usec;   /* CLOCK_MONOTONIC; the last report */
         uint64_t memory_bytes; /* its share; not 0 from before it begins until it has ended */
         uint64_t bandwidth_bytes_per_sec;
@@ -131,6 +132,9 @@ void dmn_slot_input(struct dmn_slot *slot, enum job_input_kind kind, const char 
 int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bth_error *error)
         _must_check_;
 void dmn_slot_stop(struct dmn_slot *slot);
+/* The configuration is another: a worker whose account is not what its order says stops, and goes
+ * on with a new order. */
+void dmn_slot_account_look(struct dmn_slot *slot);
 /* Ends a worker that has said nothing for too long; else looks again when it would be. */
 void dmn_slot_listen(struct dmn_slot *slot);
 /* Is there room for one more? 0: no, and `waits` says why. */

@@ -50,10 +50,10 @@ static void renew(struct dmn_station *s, const struct dmn_account_config *a)
         for (struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
                 if (!is_of(slot, a))
                         continue;
-                if (slot->worker)
-                        send_to(slot, a, secret);
-                else
+                if (!slot->worker)
                         try_again(slot);
+                else if (!slot->stopping) /* another one begins with what is there then */
+                        send_to(slot, a, secret);
         }
 }
 
@@ -85,6 +85,8 @@ void dmn_station_credentials(struct dmn_station *s)
                         "renewed credentials are seen at a reload only, since their files cannot "
                         "be watched: %s, ignoring",
                         bth_strerror(r));
+        for (struct dmn_slot *slot = s->slots; slot; slot = slot->next)
+                dmn_slot_account_look(slot);
         for (size_t i = 0; i < s->config->n_accounts; i++)
                 if (is_wanted(s, &s->config->accounts[i]))
                         renew(s, &s->config->accounts[i]);

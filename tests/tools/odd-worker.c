@@ -58,6 +58,19 @@ static int hear(struct bth_frame_reader *reader, struct bth_message *ret)
         return r;
 }
 
+/* A new credential or another share of the bandwidth changes nothing for it. */
+static int hear_until_stop(struct bth_frame_reader *reader, struct bth_message *ret)
+{
+        int r = hear(reader, ret);
+
+        while (r == 0 &&
+               (ret->type == BTH_MESSAGE_CREDENTIAL || ret->type == BTH_MESSAGE_BANDWIDTH)) {
+                bth_message_clear(ret);
+                r = hear(reader, ret);
+        }
+        return r;
+}
+
 static void say_drive(uint64_t journal)
 {
         const struct bth_message m = { .type = BTH_MESSAGE_JOURNAL_DRIVE,
@@ -142,7 +155,7 @@ int main(void)
                 (void)signal(SIGTERM, SIG_IGN);
                 for (;;)
                         (void)pause();
-        } else if (bth_streq(what, "obedient") && hear(reader, &more) == 0)
+        } else if (bth_streq(what, "obedient") && hear_until_stop(reader, &more) == 0)
                 say_result(more.type == BTH_MESSAGE_STOP ? BTH_RUN_END_STOPPED : BTH_RUN_END_FAILED,
                            NULL);
         else if (bth_streq(what, "closes")) { /* says nothing more, and lives on */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -733,6 +734,79 @@ static void test_stop(void **state)
         tear_down(&w);
 }
 
+/* -- the store has too much to do -- */
+
+static atomic_bool held_up;
+
+static int task_hold(struct job_store *store, void *userdata, struct bth_error *error)
+{
+        (void)store;
+        (void)userdata;
+        (void)error;
+        while (atomic_load(&held_up))
+                (void)usleep(1000);
+        return 0;
+}
+
+/* A drive that could not begin at once gives its share of the memory back, and begins later. */
+static void test_store_is_busy(void **state)
+{
+        struct job_store *store;
+        struct world w;
+
+        (void)state;
+        build(&w, "workers_at_once = 1\nstart_at_once = no\n", true);
+        store = open_store(&w);
+        (void)add_job(store, "good", "QX-1");
+        (void)job_store_close(store);
+        begin(&w);
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, in(&w, "A1") && in(&w, "A1")->waits[0] != '\0' && !in(&w, "A1")->busy);
+        atomic_store(&held_up, true);
+        while (job_thread_submit(w.store, task_hold, NULL, NULL) == 0)
+                ;
+        in(&w, "A1")->released = true;
+        dmn_slot_step(in(&w, "A1"));
+        assert_false(in(&w, "A1")->busy);
+        atomic_store(&held_up, false);
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_COMPLETED, JOB_ACTIVITY_SAFE_TO_REMOVE));
+        tear_down(&w);
+}
+
+/* A worker has its order for good: with another account it gets another order. */
+static void test_account_changes(void **state)
+{
+        struct bth_error e = BTH_ERROR_INIT;
+        char text[2048], longer[2304];
+        struct world w;
+        pid_t first;
+        ssize_t n;
+        int fd;
+
+        (void)state;
+        one(&w, "obedient");
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, in(&w, "A1") && in(&w, "A1")->worker);
+        first = dmn_worker_pid(in(&w, "A1")->worker);
+        assert_int_equal(dmn_station_reload(w.station, &e), 0);
+        assert_int_equal(ask(&w, DMN_VERB_DRIVE_RESUME, "QX-1", NULL), -EPERM);
+        assert_int_equal(dmn_worker_pid(in(&w, "A1")->worker), first);
+        assert_false(in(&w, "A1")->stopping);
+
+        fd = open(w.config, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        n = read(fd, text, sizeof text - 1);
+        assert_true(n > 0);
+        (void)close(fd);
+        text[n] = '\0';
+        (void)snprintf(longer, sizeof longer, "%sendpoint = https://other.example/\n", text);
+        write_text(w.config, longer);
+        assert_int_equal(dmn_station_reload(w.station, &e), 0);
+        UNTIL(&w, in(&w, "A1")->worker && dmn_worker_pid(in(&w, "A1")->worker) != first);
+        assert_int_equal(in(&w, "A1")->failures, 0);
+        tear_down(&w);
+}
+
 static void test_bays_change(void **state)
 {
         struct bth_error e = BTH_ERROR_INIT;
@@ -775,6 +849,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test(test_one_at_once),
                 cmocka_unit_test(test_account),
                 cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_store_is_busy),
+                cmocka_unit_test(test_account_changes),
                 cmocka_unit_test(test_bays_change),
                 cmocka_unit_test(test_silent),
                 cmocka_unit_test(test_nameless_eject),
