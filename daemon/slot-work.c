@@ -211,6 +211,22 @@ static const struct dmn_account_config *find_account(const struct dmn_slot *slot
         return a;
 }
 
+bool dmn_slot_hindered(struct dmn_slot *slot)
+{
+        _cleanup_(bth_secret_freep) struct bth_secret *credential = NULL;
+        struct bth_error error = BTH_ERROR_INIT;
+        const struct dmn_account_config *account = find_account(slot, &error);
+
+        if (account && dmn_credential_read(account, &credential, &error) == 0)
+                return false;
+        if (strcmp(error.sentence, slot->trouble.sentence) != 0)
+                bth_log_error(LOG_ERR, &error);
+        slot->trouble = error;
+        slot->again_usec = bth_now_monotonic_usec() + DMN_BACKOFF_MAX_USEC;
+        dmn_slot_step_at(slot, slot->again_usec);
+        return true;
+}
+
 static void fill_account(struct bth_order *o, const struct dmn_account_config *a)
 {
         o->account = a->name;

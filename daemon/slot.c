@@ -379,7 +379,7 @@ static bool may_start(struct dmn_slot *slot)
                 (void)snprintf(slot->waits, sizeof slot->waits,
                                "waits until another drive is done: %llu at once",
                                (unsigned long long)s->config->workers_at_once);
-        else
+        else if (slot->trouble.code == 0 || !dmn_slot_hindered(slot))
                 return (slot->memory_bytes = dmn_slot_memory(slot)) > 0;
         return false;
 }

@@ -132,6 +132,9 @@ void dmn_slot_input(struct dmn_slot *slot, enum job_input_kind kind, const char 
 int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bth_error *error)
         _must_check_;
 void dmn_slot_stop(struct dmn_slot *slot);
+/* It could not begin: is that as it was? Then it is tried later, and the history is not filled with
+ * what was told already. */
+bool dmn_slot_hindered(struct dmn_slot *slot);
 /* The configuration is another: a worker whose account is not what its order says stops, and goes
  * on with a new order. */
 void dmn_slot_account_look(struct dmn_slot *slot);

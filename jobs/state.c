@@ -483,7 +483,9 @@ struct job_input job_input_of_result(size_t drive, const struct bth_result_repor
                 in.activity = JOB_ACTIVITY_WAITING_NETWORK;
                 break;
         default:
-                in.activity = JOB_ACTIVITY_RESTARTING;
+                in.activity = bth_reason_from_string(result->reason) == BTH_REASON_CREDENTIALS
+                                      ? JOB_ACTIVITY_PAUSED_CREDENTIALS
+                                      : JOB_ACTIVITY_RESTARTING;
                 break;
         }
         return in;

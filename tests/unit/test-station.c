@@ -807,6 +807,52 @@ static void test_account_changes(void **state)
         tear_down(&w);
 }
 
+static int count_run(void *userdata, const struct job_run_record *run)
+{
+        (void)run;
+        (*(int *)userdata)++;
+        return 0;
+}
+
+static int runs;
+
+static int task_runs(struct job_store *store, void *userdata, struct bth_error *error)
+{
+        const struct dmn_slot *slot = userdata;
+
+        runs = 0;
+        return job_store_runs(store, slot->job, slot->drive, count_run, &runs, error);
+}
+
+/* A drive that waits for its credential says so, once, however long that takes. */
+static void test_no_credential(void **state)
+{
+        struct job_store *store;
+        struct world w;
+
+        (void)state;
+        build(&w, "", true);
+        assert_int_equal(unlink(w.credential), 0);
+        store = open_store(&w);
+        (void)add_job(store, "good", "QX-1");
+        (void)job_store_close(store);
+        begin(&w);
+        dock(&w, "A1", "QX-1.img");
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_TRANSFERRING, JOB_ACTIVITY_PAUSED_CREDENTIALS));
+        for (unsigned i = 0; i < 3; i++) {
+                in(&w, "A1")->again_usec = 0;
+                dmn_slot_step(in(&w, "A1"));
+                UNTIL(&w,
+                      is(&w, "A1", BTH_DRIVE_STATE_TRANSFERRING, JOB_ACTIVITY_PAUSED_CREDENTIALS));
+        }
+        assert_int_equal(job_thread_submit(w.store, task_runs, NULL, in(&w, "A1")), 0);
+        UNTIL(&w, job_thread_pending(w.store) == 0);
+        assert_int_equal(runs, 1);
+        write_text(w.credential, "c2VjcmV0\n");
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_COMPLETED, JOB_ACTIVITY_SAFE_TO_REMOVE));
+        tear_down(&w);
+}
+
 static void test_bays_change(void **state)
 {
         struct bth_error e = BTH_ERROR_INIT;
@@ -835,27 +881,17 @@ static void test_bays_change(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),
-                cmocka_unit_test(test_last_progress),
-                cmocka_unit_test(test_pulled),
-                cmocka_unit_test(test_crashes),
-                cmocka_unit_test(test_pause),
-                cmocka_unit_test(test_give_up),
-                cmocka_unit_test(test_eject),
-                cmocka_unit_test(test_eject_for_good),
-                cmocka_unit_test(test_extra),
-                cmocka_unit_test(test_by_hand),
-                cmocka_unit_test(test_duplicate),
-                cmocka_unit_test(test_one_at_once),
-                cmocka_unit_test(test_account),
-                cmocka_unit_test(test_stop),
-                cmocka_unit_test(test_store_is_busy),
-                cmocka_unit_test(test_account_changes),
-                cmocka_unit_test(test_bays_change),
-                cmocka_unit_test(test_silent),
-                cmocka_unit_test(test_nameless_eject),
-                cmocka_unit_test(test_forgets),
-                cmocka_unit_test(test_strict_hardware),
+                cmocka_unit_test(test_good),          cmocka_unit_test(test_last_progress),
+                cmocka_unit_test(test_pulled),        cmocka_unit_test(test_crashes),
+                cmocka_unit_test(test_pause),         cmocka_unit_test(test_give_up),
+                cmocka_unit_test(test_eject),         cmocka_unit_test(test_eject_for_good),
+                cmocka_unit_test(test_extra),         cmocka_unit_test(test_by_hand),
+                cmocka_unit_test(test_duplicate),     cmocka_unit_test(test_one_at_once),
+                cmocka_unit_test(test_account),       cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_store_is_busy), cmocka_unit_test(test_account_changes),
+                cmocka_unit_test(test_no_credential), cmocka_unit_test(test_bays_change),
+                cmocka_unit_test(test_silent),        cmocka_unit_test(test_nameless_eject),
+                cmocka_unit_test(test_forgets),       cmocka_unit_test(test_strict_hardware),
         };
         sigset_t set;
 
