@@ -8,10 +8,6 @@
 #include "base/str.h"
 #include "daemon/rest-act.h"
 
-/* A tracking number is no index of the store: so many jobs are looked at for one page, which may
- * stay empty and still have a next one. */
-#define SCANNED_MAX 500u
-
 /* -- what belongs to a record
  * ------------------------------------------------------------------------ */
 
@@ -45,27 +41,16 @@ static int find_event(struct job_store *s, uint64_t job, bool newest, char **ret
         return r;
 }
 
-static int find_more(struct job_store *s, const struct job_record *r, bool with_history,
-                     struct dmn_rest_more *ret, struct bth_error *error)
+static int make_job(struct job_store *s, const struct job_record *r, enum dmn_rest_version version,
+                    json_t **ret_json, struct bth_error *error)
 {
-        int k;
+        struct dmn_rest_more more = { 0 };
+        int k = job_store_personal_all(s, r->id, more.personal, error);
 
-        *ret = (struct dmn_rest_more){ 0 };
-        k = job_store_personal_all(s, r->id, ret->personal, error);
-        if (k == 0 && with_history)
-                k = find_event(s, r->id, false, &ret->created_by, &ret->created_usec, error);
-        if (k == 0 && with_history)
-                k = find_event(s, r->id, true, &ret->modified_by, &ret->modified_usec, error);
-        return k;
-}
-
-/* In a list a job has no history: who wants to know who made it gets it by its name. */
-static int make_job(struct job_store *s, const struct job_record *r, bool with_history,
-                    enum dmn_rest_version version, json_t **ret_json, struct bth_error *error)
-{
-        struct dmn_rest_more more;
-        int k = find_more(s, r, with_history, &more, error);
-
+        if (k == 0)
+                k = find_event(s, r->id, false, &more.created_by, &more.created_usec, error);
+        if (k == 0)
+                k = find_event(s, r->id, true, &more.modified_by, &more.modified_usec, error);
         *ret_json = k == 0 ? dmn_rest_job(r, &more, version) : NULL;
         dmn_rest_more_clear(&more);
         return k < 0 ? k : *ret_json ? 0 : -ENOMEM;
@@ -115,7 +100,7 @@ int dmn_rest_answer_job(struct job_store *s, struct dmn_rest_act *a, uint64_t jo
         a->is_job = true;
         a->job = record->id;
         a->revision = record->revision;
-        return make_job(s, record, true, a->route.version, &a->answer, error);
+        return make_job(s, record, a->route.version, &a->answer, error);
 }
 
 int dmn_rest_get(struct job_store *s, void *act, struct bth_error *error)
@@ -162,60 +147,27 @@ int dmn_rest_keys(struct job_store *s, void *act, struct bth_error *error)
  * -------------------------------------------------------------------------------------------- */
 
 struct listing {
-        struct job_store *store;
         struct dmn_rest_act *act;
-        struct bth_error *error;
         json_t *value;
-        size_t scanned;
-        uint64_t last; /* the id of the last one that was looked at */
+        uint64_t last; /* the id of the last one */
         bool more;
-        int result;
 };
 
-static bool tracking_fits(const char *package, const char *wanted)
-{
-        _cleanup_json_ json_t *j = NULL;
-        const char *number = NULL;
-
-        return package && bth_json_parse(package, strlen(package), &j, NULL) == 0 &&
-               bth_json_get_string(j, "trackingNumber", &number) == 0 &&
-               bth_ascii_casecmp(number, wanted) == 0;
-}
-
-/* Returns 1 when the job is wanted, 0, or an error of the store. */
-static int is_wanted(struct listing *l, const struct job_record *r)
-{
-        const struct dmn_rest_filter *f = &l->act->route.filter;
-        _cleanup_free_ char *package = NULL;
-        int k;
-
-        if (f->tracking[0] == '\0')
-                return 1;
-        k = job_store_personal(l->store, r->id, JOB_PERSONAL_DELIVERY_PACKAGE, &package, l->error);
-        if (k == -ENOENT) {
-                bth_error_clear(l->error);
-                return 0;
-        }
-        return k < 0 ? k : tracking_fits(package, f->tracking);
-}
-
+/* In a list a job has no history: who wants to know who made it gets it by its name. */
 static int on_record(void *userdata, const struct job_record *r)
 {
         struct listing *l = userdata;
-        json_t *job = NULL;
+        struct dmn_rest_more more = { 0 };
+        json_t *job;
 
-        if (json_array_size(l->value) == l->act->route.top || l->scanned == SCANNED_MAX) {
+        if (json_array_size(l->value) == l->act->route.top) {
                 l->more = true;
                 return 1;
         }
-        l->scanned++;
         l->last = r->id;
-        l->result = is_wanted(l, r);
-        if (l->result == 1)
-                l->result = make_job(l->store, r, false, l->act->route.version, &job, l->error);
-        if (l->result == 0 && job && json_array_append_new(l->value, job) < 0)
-                l->result = -ENOMEM;
-        return l->result < 0 ? 1 : 0;
+        memcpy(more.personal, r->personal, sizeof more.personal); /* borrowed */
+        job = dmn_rest_job(r, &more, l->act->route.version);
+        return json_array_append_new(l->value, job) < 0 ? -ENOMEM : 0;
 }
 
 static void add_escaped(struct bth_buf *b, const char *text, int *r)
@@ -252,12 +204,14 @@ static int add_next_link(const struct dmn_rest_act *a, uint64_t last)
 int dmn_rest_list(struct job_store *s, void *act, struct bth_error *error)
 {
         struct dmn_rest_act *a = act;
-        struct listing l = { .store = s, .act = a, .error = error, .value = json_array() };
-        const bool scans = a->route.filter.tracking[0] != '\0';
+        const char *tracking = a->route.filter.tracking;
+        struct listing l = { .act = a, .value = json_array() };
         const struct job_filter filter = { .scope = a->route.scope,
                                            .state = a->route.filter.state,
+                                           .tracking = tracking[0] != '\0' ? tracking : NULL,
+                                           .personal = true,
                                            .before = a->route.before,
-                                           .limit = (scans ? SCANNED_MAX : a->route.top) + 1u };
+                                           .limit = a->route.top + 1u };
         int r = 0;
 
         a->is_job = true;
@@ -266,7 +220,7 @@ int dmn_rest_list(struct job_store *s, void *act, struct bth_error *error)
                 return -ENOMEM;
         if (a->route.filter.is_export != 1) /* of those there are none */
                 r = job_store_list(s, &filter, on_record, &l, error);
-        if (r < 0 || l.result < 0)
-                return r < 0 ? r : l.result;
+        if (r < 0)
+                return r;
         return l.more ? add_next_link(a, l.last) : 0;
 }

@@ -217,14 +217,5 @@ int job_hub_jobs(struct job_store *s, const char *location, const char *const *s
         r = ids_at(s, location, after, &ids, error);
         for (size_t i = 0; i < n_serials && r == 0; i++)
                 r = ids_of(s, serials[i], after, &ids, error);
-        for (size_t i = 0; i < ids.n && r == 0; i++) {
-                struct job_record record;
-
-                r = store_load(s, ids.all[i], &record, error);
-                if (r < 0)
-                        break;
-                r = each(userdata, &record);
-                store_record_clear(&record);
-        }
-        return r;
+        return r < 0 ? r : store_each_record(s, ids.all, ids.n, false, each, userdata, error);
 }

@@ -221,23 +221,11 @@ int job_admit_drives(struct job_store *s, uint64_t job, const struct job_draft_d
         return 0;
 }
 
-/* The part of a scope whose jobs are counted together (7.10). malloc()ed; NULL: no memory. */
-static char *quota_scope(const char *scope)
-{
-        static const char head[] = "/subscriptions/";
-        const size_t n = sizeof head - 1;
-
-        if (!scope || strncasecmp(scope, head, n) != 0)
-                return strdup(scope ? scope : "");
-        return strndup(scope, n + strcspn(scope + n, "/"));
-}
-
 int job_admit(struct job_store *s, const struct job_draft *draft, bool foreign_name,
               unsigned max_active, struct bth_error *error)
 {
-        _cleanup_free_ char *scope = quota_scope(draft->scope);
         uint64_t active = 0;
-        int r = !scope ? -ENOMEM : job_name_check(draft->name, foreign_name, error);
+        int r = job_name_check(draft->name, foreign_name, error);
 
         if (r < 0)
                 return r;
@@ -250,7 +238,7 @@ int job_admit(struct job_store *s, const struct job_draft *draft, bool foreign_n
                                      draft->name, draft->n_drives, JOB_MAX_DRIVES);
         if (max_active == 0)
                 max_active = JOB_ACTIVE_MAX;
-        r = job_store_count_active(s, scope, &active, error);
+        r = job_store_count_active(s, draft->scope, &active, error);
         if (r == 0 && active >= max_active)
                 r = bth_error_set(error, -EDQUOT, BTH_REASON_LIMIT_EXCEEDED,
                                   "there are %" PRIu64 " active jobs, and %u are possible", active,

@@ -6,6 +6,8 @@
  * to. AUTOINCREMENT keeps ids from being used twice. Texts that people or SQLite compare have a
  * canonical form beside them (serial_key). The names of the columns of a model are those of its
  * members. Source: sqlite.org/lang_createtable.html. */
+#include <string.h>
+
 #include "base/macros.h"
 #include "jobs/sql.h"
 
@@ -115,6 +117,16 @@ static const char *const migrations[] = {
         "CREATE TABLE hub_conflicts (kind INTEGER NOT NULL, key TEXT NOT NULL,"
         " since_usec INTEGER NOT NULL, last_usec INTEGER NOT NULL, open INTEGER NOT NULL,"
         " sources TEXT NOT NULL, PRIMARY KEY (kind, key, since_usec));",
+
+        /* 3: each question about jobs has an index that gives its page in order. */
+        "ALTER TABLE jobs ADD COLUMN subscription TEXT NOT NULL COLLATE NOCASE DEFAULT '';"
+        "CREATE INDEX jobs_by_subscription ON jobs (subscription, id) WHERE deleted = 0;"
+        "CREATE INDEX jobs_of_subscription ON jobs (subscription, state, id) WHERE deleted = 0;"
+        "CREATE INDEX jobs_of_scope ON jobs (scope, state, id) WHERE deleted = 0;"
+        "CREATE INDEX jobs_of_name ON jobs (name, id) WHERE deleted = 0;"
+        /* Of the parcel in which the drives come: as it stands in `value`, and gone with it. */
+        "ALTER TABLE personal ADD COLUMN tracking TEXT COLLATE NOCASE;"
+        "CREATE INDEX personal_by_tracking ON personal (tracking, job) WHERE tracking IS NOT NULL;",
 };
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");
@@ -122,4 +134,74 @@ _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress say
 const char *sql_migration(uint64_t version)
 {
         return version < ARRAY_SIZE(migrations) ? migrations[version] : NULL;
+}
+
+/* --- what a text cannot do --- */
+
+/* Takes the text of one row of a table, by its job, from which something follows. */
+static int fill_next(struct job_store *s, const char *select, uint64_t *job, char **ret_text,
+                     struct bth_error *error)
+{
+        _cleanup_sql_ struct sql_statement *st = NULL;
+        int r = sql(s, error, &st, select, "u", *job);
+
+        if (r == 0)
+                r = sql_row(s, st, error);
+        if (r != 1)
+                return r;
+        *job = sql_u64(st, 0);
+        r = sql_copy(st, 1, ret_text);
+        return r < 0 ? r : 1;
+}
+
+static int fill_subscriptions(struct job_store *s, struct bth_error *error)
+{
+        uint64_t job = 0;
+
+        for (;;) {
+                _cleanup_free_ char *scope = NULL;
+                int r = fill_next(s,
+                                  "SELECT id, scope FROM jobs WHERE id > ? AND scope <> ''"
+                                  " ORDER BY id LIMIT 1",
+                                  &job, &scope, error);
+
+                if (r != 1)
+                        return r;
+                scope[store_subscription_length(scope)] = '\0';
+                r = sql_run(s, error, "UPDATE jobs SET subscription = ? WHERE id = ?", "su", scope,
+                            job);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static int fill_tracking(struct job_store *s, struct bth_error *error)
+{
+        uint64_t job = 0;
+
+        for (;;) {
+                _cleanup_free_ char *package = NULL, *tracking = NULL;
+                int r = fill_next(s,
+                                  "SELECT job, value FROM personal WHERE job > ? AND what = 2"
+                                  " ORDER BY job LIMIT 1",
+                                  &job, &package, error);
+
+                if (r != 1)
+                        return r;
+                r = store_tracking(package, &tracking);
+                if (r == 0 && tracking)
+                        r = sql_run(s, error,
+                                    "UPDATE personal SET tracking = ? WHERE job = ? AND what = 2",
+                                    "su", tracking, job);
+                if (r < 0)
+                        return r;
+        }
+}
+_Static_assert(JOB_PERSONAL_DELIVERY_PACKAGE == 2, "the statements say so");
+
+int sql_migrated(struct job_store *s, uint64_t version, struct bth_error *error)
+{
+        int r = version > 0 && version < 3 ? fill_subscriptions(s, error) : 0;
+
+        return r == 0 && version > 0 && version < 3 ? fill_tracking(s, error) : r;
 }

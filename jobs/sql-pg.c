@@ -424,6 +424,8 @@ static int migrate_from(struct job_store *s, uint64_t version, struct bth_error 
                             error);
         for (uint64_t v = version; v < JOB_STORE_VERSION && r == 0; v++)
                 r = run_migration(s, v, error);
+        if (r == 0)
+                r = sql_migrated(s, version, error);
         if (r == 0 && version == 0)
                 r = sql_make_uid(s, error);
         if (r < 0 || version == JOB_STORE_VERSION)

@@ -90,6 +90,30 @@ int sql(struct job_store *s, struct bth_error *error, struct sql_statement **ret
         return r;
 }
 
+/* Places that are left over ask for a row that no table has. */
+int sql_ids(struct job_store *s, struct bth_error *error, struct sql_statement **ret,
+            const char *text, const uint64_t *ids, size_t n)
+{
+        static const char types[] = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+        struct sql_value values[SQL_IDS];
+        struct sql_statement *st;
+        int r = prepare(s, text, types, &st, error);
+
+        _Static_assert(sizeof types == SQL_IDS + 1 && SQL_IDS <= SQL_MAX_ARGUMENTS, "one for each");
+        assert(n > 0 && n <= SQL_IDS);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < SQL_IDS; i++)
+                values[i] = (struct sql_value){ .type = 'u', .number = i < n ? ids[i] : 0 };
+        r = s->backend->bind(st, values, SQL_IDS, error);
+        if (r < 0) {
+                sql_done(st);
+                return r;
+        }
+        *ret = st;
+        return 0;
+}
+
 int sql_row(struct job_store *s, struct sql_statement *st, struct bth_error *error)
 {
         return s->backend->step(st, error);

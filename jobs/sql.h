@@ -82,6 +82,15 @@ static inline void sql_donep(struct sql_statement **st)
 }
 #define _cleanup_sql_ _cleanup_(sql_donep)
 
+#define SQL_IDS 32
+#define SQL_IDS_LIST                                                                         \
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?" \
+        ", ?, ?, ?, ?"
+/* A statement about 1 to SQL_IDS rows, whose text has SQL_IDS_LIST for their ids. Returns as sql().
+ */
+int sql_ids(struct job_store *s, struct bth_error *error, struct sql_statement **ret,
+            const char *text, const uint64_t *ids, size_t n) _must_check_;
+
 /* Runs a statement that gives no rows. Returns 0 or an error of the store. */
 int sql_run(struct job_store *s, struct bth_error *error, const char *text, const char *types, ...)
         _must_check_;
@@ -116,6 +125,9 @@ void sql_end_reading(struct job_store *s);
 
 /* The tables of version 1 on, one text a version (schema.c). NULL beyond JOB_STORE_VERSION. */
 const char *sql_migration(uint64_t version) _pure_;
+/* Fills what is new and follows from what a store of `version` has, after the texts. Returns 0 or
+ * an error of the store. */
+int sql_migrated(struct job_store *s, uint64_t version, struct bth_error *error) _must_check_;
 /* A new store gets its UID, inside a transaction. Returns 0 or an error of the store. */
 int sql_make_uid(struct job_store *s, struct bth_error *error) _must_check_;
 /* Returns -EPROTONOSUPPORT with the sentence. */
@@ -134,6 +146,21 @@ int sql_scrub(struct job_store *s, struct bth_error *error) _must_check_;
 int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
         _must_check_;
 void store_record_clear(struct job_record *r);
+/* The same of 1 to SQL_IDS jobs at one moment, in the order of `ids`, and with `personal` what is
+ * personal of them. `ret` has room for all, and is empty after an error. Returns as store_load().
+ */
+int store_load_some(struct job_store *s, const uint64_t *ids, size_t n, bool personal,
+                    struct job_record *ret, struct bth_error *error) _must_check_;
+/* The same of any number, some at a time: calls `each` with records that belong to the store and
+ * where in `ids` they stand, until it returns another value than 0, which is returned. It may use
+ * the store. Returns 0, or as store_load(). */
+int store_each(struct job_store *s, const uint64_t *ids, size_t n, bool personal,
+               int (*each)(void *userdata, const struct job_record *record, size_t index),
+               void *userdata, struct bth_error *error) _must_check_;
+int store_each_record(struct job_store *s, const uint64_t *ids, size_t n, bool personal,
+                      job_record_fn each, void *userdata, struct bth_error *error) _must_check_;
+/* How many bytes of a scope say the subscription; all, when it is not in one. */
+size_t store_subscription_length(const char *scope) _pure_;
 /* Takes the first column of what is left of a statement, at most `max` ids. Returns 0 or an error
  * of the store. */
 int store_list_ids(struct job_store *s, struct sql_statement *st, uint64_t *ids, size_t max,
@@ -150,6 +177,10 @@ int store_forget_job(struct job_store *s, uint64_t job, struct bth_error *error)
 int store_step(struct job_store *s, const struct job_act *act, const struct job_policy *policy,
                uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,
                struct bth_error *error) _must_check_;
+
+/* The tracking number of a parcel (JSON), malloc()ed; NULL when it has none. Returns 0 or -ENOMEM.
+ */
+int store_tracking(const char *package, char **ret_number) _must_check_;
 
 /* Adds events, inside a transaction. Returns 0. */
 int store_add_changes(struct job_store *s, const struct job_record *r,

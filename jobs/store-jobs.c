@@ -1,49 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* store-jobs - jobs and their drives in the store: making, reading, and the one way in which they
+/* store-jobs - jobs and their drives in the store: making them, and the one way in which they
  * change (store_step). */
 #include <ctype.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "jobs/sql.h"
-
-/* The members of a model, each a column of its name. */
-#define JOB_FIELDS(X)       \
-        X(state)            \
-        X(cancel_requested) \
-        X(accept_unshipped) \
-        X(has_delivery)     \
-        X(has_return)       \
-        X(deleted)          \
-        X(alerts)           \
-        X(created_usec)     \
-        X(shipped_usec)     \
-        X(asked_usec)       \
-        X(done_usec)        \
-        X(packaging_usec)   \
-        X(ended_usec)
-#define DRIVE_FIELDS(X)  \
-        X(state)         \
-        X(copy)          \
-        X(status)        \
-        X(activity)      \
-        X(docked)        \
-        X(running)       \
-        X(held)          \
-        X(unprocessed)   \
-        X(bytes)         \
-        X(bytes_done)    \
-        X(blobs)         \
-        X(blobs_done)    \
-        X(received_usec) \
-        X(begun_usec)    \
-        X(ended_usec)    \
-        X(activity_usec) \
-        X(corrections)
-#define NAME(field)   ", " #field
-#define SET(field)    ", " #field " = ?"
-#define NUMBER(field) , (uint64_t)v->field
-#define LETTER(field) "u"
+#include "jobs/store-fields.h"
 
 void store_serial_key(const char *serial, char out[SERIAL_KEY_MAX])
 {
@@ -57,178 +21,9 @@ void store_serial_key(const char *serial, char out[SERIAL_KEY_MAX])
 
 /* --- reading --- */
 
-void store_record_clear(struct job_record *r)
-{
-        free(r->scope);
-        free(r->name);
-        free(r->account);
-        free(r->location);
-        free(r->diagnostics);
-        free(r->origin);
-        free(r->tags);
-        for (size_t i = 0; i < JOB_MAX_DRIVES; i++) {
-                struct job_record_drive *d = &r->drives[i];
-
-                free(d->serial);
-                free(d->manifest_file);
-                free(d->manifest_hash);
-                free(d->header_hash);
-                free(d->error_log);
-                free(d->verbose_log);
-                free(d->manifest_log);
-                free(d->detail);
-                free(d->bay);
-        }
-        *r = (struct job_record){ 0 };
-}
-
-struct job_record *job_record_free(struct job_record *r)
-{
-        if (r)
-                store_record_clear(r);
-        free(r);
-        return NULL;
-}
-
-static int copy_texts(struct sql_statement *st, int first, char **const *targets, size_t n)
-{
-        for (size_t i = 0; i < n; i++) {
-                int r = sql_copy(st, first + (int)i, targets[i]);
-
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-static int read_job_row(struct sql_statement *st, struct job_record *r)
-{
-        char **const texts[] = { &r->scope,       &r->name,   &r->account, &r->location,
-                                 &r->diagnostics, &r->origin, &r->tags };
-        struct job_model *v = &r->model;
-        int c = 11;
-
-        r->id = sql_u64(st, 0);
-        r->revision = sql_u64(st, 1);
-        r->verbose_log = sql_u64(st, 9) != 0;
-        r->backup_manifest = sql_u64(st, 10) != 0;
-#define GET(field) v->field = (__typeof__(v->field))sql_u64(st, c++);
-        JOB_FIELDS(GET)
-        return copy_texts(st, 2, texts, ARRAY_SIZE(texts));
-}
-
-static int read_drive_row(struct sql_statement *st, struct job_record *r, size_t i)
-{
-        struct job_record_drive *d = &r->drives[i];
-        char **const texts[] = { &d->serial,       &d->manifest_file, &d->manifest_hash,
-                                 &d->header_hash,  &d->error_log,     &d->verbose_log,
-                                 &d->manifest_log, &d->detail,        &d->bay };
-        struct job_drive *v = &r->model.drives[i];
-        int c = 2 + (int)ARRAY_SIZE(texts);
-
-        d->has_key = sql_u64(st, 1) != 0;
-        DRIVE_FIELDS(GET)
-#undef GET
-        return copy_texts(st, 2, texts, ARRAY_SIZE(texts));
-}
-
-/* Are the enums in their lists? The invariants look only at values that are. */
-static bool model_in_range(const struct job_model *m)
-{
-        if ((size_t)m->state >= _BTH_JOB_STATE_MAX)
-                return false;
-        for (size_t i = 0; i < m->n_drives; i++) {
-                const struct job_drive *d = &m->drives[i];
-
-                if ((size_t)d->state >= _BTH_DRIVE_STATE_MAX || (size_t)d->copy >= _JOB_COPY_MAX ||
-                    (size_t)d->status >= _BTH_DRIVE_STATUS_MAX ||
-                    (size_t)d->activity >= _JOB_ACTIVITY_MAX)
-                        return false;
-        }
-        return true;
-}
-
-static int read_drives(struct job_store *s, struct job_record *r, struct bth_error *error)
-{
-        _cleanup_sql_ struct sql_statement *st = NULL;
-        const char *broken;
-        int k = sql(
-                s, error, &st,
-                "SELECT idx, EXISTS (SELECT 1 FROM keys k WHERE k.job = d.job AND k.idx = d.idx),"
-                " serial, manifest_file, manifest_hash, header_hash, error_log, verbose_log,"
-                " manifest_log, detail, bay" DRIVE_FIELDS(
-                        NAME) " FROM drives d WHERE job = ? ORDER BY idx",
-                "u", r->id);
-
-        if (k < 0)
-                return k;
-        while ((k = sql_row(s, st, error)) == 1) {
-                const size_t i = r->model.n_drives;
-
-                if (i >= JOB_MAX_DRIVES || sql_u64(st, 0) != i)
-                        break;
-                k = read_drive_row(st, r, i);
-                if (k < 0)
-                        return k;
-                r->model.n_drives++;
-        }
-        if (k < 0)
-                return k;
-        broken = k == 1                       ? "its drives are not numbered from 0"
-                 : !model_in_range(&r->model) ? "a state is not in its list"
-                                              : job_broken(&r->model);
-        if (broken)
-                return bth_error_set(error, -EBADMSG, BTH_REASON_STORE_DAMAGED,
-                                     "the record of the job '%s' contradicts itself: %s", r->name,
-                                     broken);
-        return 0;
-}
-
 static int no_such_job(struct bth_error *error)
 {
         return bth_error_set(error, -ENOENT, BTH_REASON_NOT_FOUND, "there is no such job");
-}
-
-static int read_one(struct job_store *s, struct sql_statement *st, struct job_record *ret,
-                    struct bth_error *error)
-{
-        int r = sql_row(s, st, error);
-
-        if (r == 0)
-                return no_such_job(error);
-        *ret = (struct job_record){ 0 };
-        if (r == 1)
-                r = read_job_row(st, ret);
-        if (r == 0)
-                r = read_drives(s, ret, error);
-        if (r < 0)
-                store_record_clear(ret);
-        return r;
-}
-
-static int load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
-{
-        _cleanup_sql_ struct sql_statement *st = NULL;
-        static const char text[] =
-                "SELECT id, revision, scope, name, account, location, diagnostics, origin, tags,"
-                " verbose_log, backup_manifest" JOB_FIELDS(NAME) " FROM jobs WHERE id = ?";
-        int r = sql(s, error, &st, text, "u", job);
-
-        return r < 0 ? r : read_one(s, st, ret, error);
-}
-
-/* The job and its drives as they were at one moment: another process may be writing. */
-int store_load(struct job_store *s, uint64_t job, struct job_record *ret, struct bth_error *error)
-{
-        bool begun;
-        int r = sql_begin_reading(s, &begun, error);
-
-        if (r < 0)
-                return r;
-        r = load(s, job, ret, error);
-        if (begun)
-                sql_end_reading(s);
-        return r;
 }
 
 int job_store_get(struct job_store *s, uint64_t job, struct job_record **ret_record,
@@ -299,11 +94,15 @@ static int check_draft(const struct job_draft *d, struct bth_error *error)
 static int insert_job(struct job_store *s, const struct job_draft *d, struct job_record *r,
                       struct bth_error *error)
 {
+        const char *scope = d->scope ? d->scope : "";
+        _cleanup_free_ char *subscription = strndup(scope, store_subscription_length(scope));
         const struct job_model *v = &r->model;
         uint64_t same = 0;
-        int k = sql_number(s, error, &same,
-                           "SELECT count(*) FROM jobs WHERE scope = ? AND name = ? AND deleted = 0",
-                           "ss", d->scope ? d->scope : "", d->name);
+        int k = subscription ? sql_number(s, error, &same,
+                                          "SELECT count(*) FROM jobs"
+                                          " WHERE scope = ? AND name = ? AND deleted = 0",
+                                          "ss", scope, d->name)
+                             : -ENOMEM;
 
         if (k < 0)
                 return k;
@@ -311,11 +110,11 @@ static int insert_job(struct job_store *s, const struct job_draft *d, struct job
                 return bth_error_set(error, -EEXIST, BTH_REASON_CONFLICT,
                                      "there is a job '%s' already", d->name);
         k = sql_run(s, error,
-                    "INSERT INTO jobs (revision, scope, name, account, location, diagnostics,"
-                    " origin, tags, verbose_log, backup_manifest" JOB_FIELDS(
+                    "INSERT INTO jobs (revision, scope, subscription, name, account, location,"
+                    " diagnostics, origin, tags, verbose_log, backup_manifest" JOB_FIELDS(
                             NAME) ") VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                                  "?, ?, ?, ?, ?)",
-                    "sssssssuu" JOB_FIELDS(LETTER), d->scope ? d->scope : "", d->name, d->account,
+                                  "?, ?, ?, ?, ?, ?)",
+                    "ssssssssuu" JOB_FIELDS(LETTER), scope, subscription, d->name, d->account,
                     d->location, d->diagnostics, d->origin, d->tags, (uint64_t)d->verbose_log,
                     (uint64_t)d->backup_manifest JOB_FIELDS(NUMBER));
         r->id = sql_last_id(s);
@@ -346,17 +145,37 @@ static int insert_drive(struct job_store *s, const struct job_draft_drive *d,
         return k;
 }
 
+int store_tracking(const char *package, char **ret_number)
+{
+        _cleanup_json_ json_t *j = NULL;
+        const char *number = NULL;
+        int r = bth_json_parse(package, strlen(package), &j, NULL);
+
+        *ret_number = NULL;
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0 || bth_json_get_string(j, "trackingNumber", &number) < 0)
+                return 0;
+        *ret_number = strdup(number);
+        return *ret_number ? 0 : -ENOMEM;
+}
+
 static int insert_personal(struct job_store *s, uint64_t job, const char *const *texts,
                            struct bth_error *error)
 {
-        int r = 0;
+        _cleanup_free_ char *tracking = NULL;
+        int r = texts[JOB_PERSONAL_DELIVERY_PACKAGE]
+                        ? store_tracking(texts[JOB_PERSONAL_DELIVERY_PACKAGE], &tracking)
+                        : 0;
 
         for (uint64_t i = 0; i < _JOB_PERSONAL_MAX && r == 0; i++)
                 if (texts[i])
                         r = sql_run(s, error,
-                                    "INSERT INTO personal (job, what, value) VALUES (?, ?, ?)"
-                                    " ON CONFLICT (job, what) DO UPDATE SET value = excluded.value",
-                                    "uus", job, i, texts[i]);
+                                    "INSERT INTO personal (job, what, value, tracking)"
+                                    " VALUES (?, ?, ?, ?) ON CONFLICT (job, what) DO UPDATE"
+                                    " SET value = excluded.value, tracking = excluded.tracking",
+                                    "uuss", job, i, texts[i],
+                                    i == JOB_PERSONAL_DELIVERY_PACKAGE ? tracking : NULL);
         return r;
 }
 

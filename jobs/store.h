@@ -19,7 +19,7 @@
 #include "base/secret.h"
 #include "jobs/state.h"
 
-#define JOB_STORE_VERSION  2u /* PRAGMA user_version */
+#define JOB_STORE_VERSION  3u /* PRAGMA user_version */
 #define JOB_STORE_PAGE_MAX 1000u
 #define JOB_STORE_TEXT_MAX (64u << 10) /* bytes of one text */
 
@@ -99,6 +99,7 @@ struct job_record {
         bool verbose_log, backup_manifest;
         struct job_model model;
         struct job_record_drive drives[JOB_MAX_DRIVES];
+        char *personal[_JOB_PERSONAL_MAX]; /* JSON; NULL also when it was not asked for */
 };
 struct job_record *job_record_free(struct job_record *r); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(job_record_free, struct job_record *);
@@ -121,10 +122,12 @@ int job_store_find_all(struct job_store *s, const char *name, job_record_fn each
 
 /* A page of jobs, newest first, without the deleted ones. */
 struct job_filter {
-        const char *scope; /* NULL: any; "": the station's own; else it and what lies below it */
-        int state;         /* enum bth_job_state, or -1: any */
-        uint64_t before;   /* ids below; 0: from the newest */
-        size_t limit;      /* 1 to JOB_STORE_PAGE_MAX */
+        const char *scope;    /* NULL: any; "": the station's own; else it and what lies below it */
+        int state;            /* enum bth_job_state, or -1: any */
+        uint64_t before;      /* ids below; 0: from the newest */
+        bool personal;        /* records have what is personal, too */
+        const char *tracking; /* the number of the parcel in which the drives come; NULL: any */
+        size_t limit;         /* 1 to JOB_STORE_PAGE_MAX */
 };
 /* Calls `each` with records that belong to the store: copy what is kept. Another value than 0 ends
  * the list and is returned. Here `each` may use the store. Returns 0, -EINVAL, or the value of
@@ -132,8 +135,8 @@ struct job_filter {
 int job_store_list(struct job_store *s, const struct job_filter *filter, job_record_fn each,
                    void *userdata, struct bth_error *error) _must_check_;
 
-/* How many jobs of one scope and of those below it (NULL: the station's own) are neither Completed
- * nor Closed. Returns 0. */
+/* How many jobs are neither Completed nor Closed: of the subscription of a scope, or of the scope
+ * when it is in none (NULL: the station's own). Returns 0. */
 int job_store_count_active(struct job_store *s, const char *scope, uint64_t *ret_n,
                            struct bth_error *error) _must_check_;
 

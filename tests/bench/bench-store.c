@@ -48,7 +48,7 @@ static const char fill_jobs[] =
         " INSERT INTO jobs SELECT i, 1, '/subscriptions/s' || (i %% 50) || '/resourceGroups/g',"
         " 'job-' || i, '/subscriptions/1/storageAccounts/a', 'westus', 'waimportexport', 'api',"
         " NULL, 0, 0, 3, 0, 1, 1, 1, 0, 0, 1900000000000000, 1900000000000000, 0, 0, 0, 0,"
-        " 1900000000000000 + i * 1000000000 FROM n;";
+        " 1900000000000000 + i * 1000000000, '/subscriptions/s' || (i %% 50) FROM n;";
 static const char fill_drives[] =
         "INSERT INTO drives SELECT id, k, 'SN' || (id * 3 + k), 'SN' || (id * 3 + k),"
         " '\\DriveManifest.xml', '0123456789ABCDEF0123456789ABCDEF', NULL, NULL, NULL, NULL, NULL,"

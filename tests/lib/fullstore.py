@@ -66,6 +66,7 @@ def fill(path: pathlib.Path, jobs: int, events: int, account: str = "/accounts/p
     insert(db, "jobs", count.format(jobs), id="i", revision=1, name="'job-' || i", state="iif(i % 5 = 0, 3, 5)",
            scope=f"iif(i % 100 = 0, '', iif(i % 2, '/subscriptions/{BIG}/resourceGroups/g' || (i % 7), "
                  f"'/subscriptions/s' || (i % {GROUPS}) || '/resourceGroups/g'))",
+           subscription=f"iif(i % 100 = 0, '', iif(i % 2, '/subscriptions/{BIG}', '/subscriptions/s' || (i % {GROUPS})))",
            account=f"'{account}'", location="'westus'", diagnostics="'waimportexport'", origin="'api'",
            tags="'{\"who\":\"attic\"}'", accept_unshipped=1, has_delivery=1, has_return=1, created_usec=START,
            shipped_usec=START, done_usec=ended, ended_usec=ended, deadline_usec="NULL")
@@ -76,7 +77,7 @@ def fill(path: pathlib.Path, jobs: int, events: int, account: str = "/accounts/p
     insert(db, "keys", "drives", job="job", idx="idx",
            value="CAST('122221-244442-366663-488884-611105-013574-660000-720885' AS BLOB)")
     insert(db, "personal", "jobs", job="id", what=0, value=f"'{ADDRESS}'")
-    insert(db, "personal", "jobs", job="id", what=2, value=f"'{PACKAGE}'")
+    insert(db, "personal", "jobs", job="id", what=2, value=f"'{PACKAGE}'", tracking="'TRK-' || id")
     job = f"(i % {jobs} + 1)"
     serial = f"'SN' || ({job} * 3 + i / {jobs} % 3)"
     insert(db, "events", count.format(events), seq="i", kind="6 + i % 2", time_usec=f"{START} + i * 1000", job=job,

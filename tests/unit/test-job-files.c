@@ -98,13 +98,22 @@ static void test_newer(void **state)
         char text[2048];
 
         open_store(p);
-        change(p, "PRAGMA user_version = 3");
+        change(p, "PRAGMA user_version = 4");
         assert_int_equal(try_open(p), -EPROTONOSUPPORT);
         assert_int_equal(p->error.reason, BTH_REASON_STORE_NEWER);
         (void)bth_error_to_string(&p->error, text, sizeof text);
-        assert_non_null(strstr(text, "version 3, and this program knows only up to version 2"));
+        assert_non_null(strstr(text, "version 4, and this program knows only up to version 3"));
         assert_non_null(strstr(text, p->path));
 }
+
+#define BACK_TO_2                                                                               \
+        "DROP INDEX jobs_by_subscription; DROP INDEX jobs_of_subscription;"                     \
+        "DROP INDEX jobs_of_scope; DROP INDEX jobs_of_name; DROP INDEX personal_by_tracking;"   \
+        "ALTER TABLE jobs DROP COLUMN subscription; ALTER TABLE personal DROP COLUMN tracking;" \
+        "PRAGMA user_version = 2;"
+#define BACK_TO_1                                                                           \
+        BACK_TO_2 "DROP TABLE hub_conflicts; DROP TABLE hub_facets; DROP TABLE hub_events;" \
+                  "DROP TABLE hub_stations; PRAGMA user_version = 1"
 
 /* A file of the first version, as it was: it keeps what it has, and gets what came after it. */
 static void test_older(void **state)
@@ -118,8 +127,7 @@ static void test_older(void **state)
         open_store(p);
         id = add_job(p, "attic", 2);
         p->store = job_store_close(p->store);
-        change(p, "DROP TABLE hub_conflicts; DROP TABLE hub_facets; DROP TABLE hub_events;"
-                  "DROP TABLE hub_stations; PRAGMA user_version = 1");
+        change(p, BACK_TO_1);
         open_store(p);
         OK(job_store_check(p->store, &p->error));
         OK(job_store_get(p->store, id, &r, &p->error));
@@ -128,6 +136,58 @@ static void test_older(void **state)
         OK(job_hub_take(p->store, none, "/stations/a", &policy, T0, &result, &p->error));
         reopen(p);
         json_decref(none);
+}
+
+static int count_one(void *userdata, const struct job_record *r)
+{
+        assert_string_equal(r->name, "attic");
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
+static unsigned count_jobs(struct place *p, const char *scope, const char *tracking)
+{
+        const struct job_filter filter = {
+                .scope = scope, .state = -1, .tracking = tracking, .limit = 9
+        };
+        unsigned n = 0;
+
+        OK(job_store_list(p->store, &filter, count_one, &n, &p->error));
+        return n;
+}
+
+/* What is looked for by columns of the third version is found in a file that had none of them. */
+static void test_older_lists(void **state)
+{
+        struct place *p = *state;
+        const struct job_draft_drive drive = { .serial = "QX7-1" };
+        const struct job_draft draft = {
+                .scope = "/subscriptions/S-1/resourceGroups/g",
+                .name = "attic",
+                .drives = &drive,
+                .n_drives = 1,
+                .personal[JOB_PERSONAL_DELIVERY_PACKAGE] =
+                        "{\"carrierName\":\"X\",\"trackingNumber\":\"TRK-7a\"}",
+        };
+        uint64_t id, active = 0;
+
+        open_store(p);
+        OK(job_store_add(p->store, &draft, false, T0, "x", &id, &p->error));
+        change(p, BACK_TO_2);
+        open_store(p);
+        OK(job_store_check(p->store, &p->error));
+        assert_int_equal(count_jobs(p, "/subscriptions/s-1", NULL), 1);
+        assert_int_equal(count_jobs(p, "/subscriptions/s-1/resourceGroups/G", NULL), 1);
+        assert_int_equal(count_jobs(p, "/subscriptions/s-2", NULL), 0);
+        assert_int_equal(count_jobs(p, NULL, "trk-7A"), 1);
+        assert_int_equal(count_jobs(p, "/subscriptions/s-1", "TRK-7a"), 1);
+        assert_int_equal(count_jobs(p, "/subscriptions/s-2", "TRK-7a"), 0);
+        assert_int_equal(count_jobs(p, NULL, "TRK-7"), 0);
+        OK(job_store_count_active(p->store, draft.scope, &active, &p->error));
+        assert_int_equal(active, 1);
+        OK(job_store_forget(p->store, id, &p->error));
+        assert_int_equal(count_jobs(p, NULL, "TRK-7a"), 0);
+        assert_false(in_files(p, "TRK-7a"));
 }
 
 static void test_foreign(void **state)
@@ -391,9 +451,9 @@ static void test_kill(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_forget),    TEST(test_newer),          TEST(test_older),
-                TEST(test_foreign),   TEST(test_damaged_record), TEST(test_one_process),
-                TEST(test_disk_full), TEST(test_kill),
+                TEST(test_forget),      TEST(test_newer),     TEST(test_older),
+                TEST(test_older_lists), TEST(test_foreign),   TEST(test_damaged_record),
+                TEST(test_one_process), TEST(test_disk_full), TEST(test_kill),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
