@@ -7,6 +7,7 @@ Each kind ends in a complete drive or in the documented status of the blobs it h
 another name. The answers that the emulator cannot give are named after "Blob service error codes" and "Status and
 error codes" of the service's documentation. Random faults with kill -9 are in transfer-live.py.
 """
+import contextlib
 import importlib.util
 import pathlib
 import sys
@@ -16,7 +17,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
-from azurite import Azurite, Missing  # noqa: E402
+from azurite import Missing, emptied  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 
 specification = importlib.util.spec_from_file_location("transfer_live", HERE / "transfer-live.py")
@@ -77,17 +78,17 @@ class Place:
         self.program = program
 
     def __enter__(self):
-        self.server = Azurite().__enter__()
-        self.proxy = FaultProxy(self.server.port).__enter__()
-        self.folder = tempfile.TemporaryDirectory(prefix="berth-faults-")
+        with contextlib.ExitStack() as stack:
+            self.server = stack.enter_context(emptied())
+            self.proxy = stack.enter_context(FaultProxy(self.server.port))
+            self.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="berth-faults-"))
+            self.exit = stack.pop_all()
         self.server.client(live.SEED_OLD, "0")
-        self.worker = live.Worker(self.program, self.proxy.port, self.server, self.folder.name)
+        self.worker = live.Worker(self.program, self.proxy.port, self.server, self.folder)
         return self
 
     def __exit__(self, *_):
-        self.folder.cleanup()
-        self.proxy.__exit__()
-        self.server.__exit__()
+        self.exit.close()
 
     def must_complete(self, what: str) -> None:
         code, lines, err = self.worker.run(COUNT)
@@ -154,7 +155,7 @@ def forbidden_in_the_middle(program, _) -> None:
 def names_gone(program, preload) -> None:
     print("--- no name can be resolved for a while")
     with Place(program) as place:
-        gone = pathlib.Path(place.folder.name) / "gone"
+        gone = pathlib.Path(place.folder) / "gone"
         place.worker.environment.update(
             LD_PRELOAD=preload, BERTH_NAMES_GONE=str(gone), BERTH_REPORT_USEC="200000",
             BERTH_ENDPOINT=place.worker.environment["BERTH_ENDPOINT"].replace("127.0.0.1", "localhost"))

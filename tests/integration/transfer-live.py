@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from azurite import Azurite, Missing  # noqa: E402
+from azurite import Missing, emptied  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 
 BLOCK = 40000
@@ -109,7 +109,7 @@ class Worker:
 
 def clean_run(program) -> None:
     print("--- a clean run, the container is made; a second one sends nothing")
-    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+    with emptied() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, server.port, server, folder)
         code, lines, _ = worker.run(150, "readback")
         assert code == 0 and len(lines) == 150 and all(line[1:3] == ["Completed", "Created"] for line in lines), lines
@@ -121,7 +121,7 @@ def clean_run(program) -> None:
 
 def dispositions(program) -> None:
     print("--- existing blobs: renamed, kept, replaced; one is leased by somebody else")
-    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+    with emptied() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "100")
         server.client("""await service.getContainerClient('moved').getBlobClient('dir/blob-17.bin')
             .getBlobLeaseClient().acquireLease(-1); return null;""")
@@ -151,7 +151,7 @@ def refusals(program) -> None:
              4: (413, "RequestBodyTooLarge", "BlobRequestFailed"),
              5: (400, "InvalidBlobOrBlock", "BlobRequestFailed"),
              6: (412, "LeaseIdMissing", "LeasePresent")}
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         for i, (status, code, _) in cases.items():
             proxy.add("status", match=f"^PUT .*/blob-{i}[.]bin", status=status, code=code, times=-1)
@@ -168,7 +168,7 @@ def refusals(program) -> None:
 
 def drive_faults(program, verify: str = "local") -> None:
     print(f"--- a drive with a bad sector, wrong bits and a short file; then healed; verify = {verify}")
-    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+    with emptied() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, server.port, server, folder)
         worker.environment["BERTH_VERIFY"] = verify
         code, lines, err = worker.run(18, "faulty")
@@ -199,7 +199,7 @@ def drive_faults_seen_by_the_service(program) -> None:
 def another_station(program) -> None:
     print("--- killed, and on at a station that has no record of it")
     count = 120
-    with Azurite() as server, FaultProxy(server.port) as proxy:
+    with emptied() as server, FaultProxy(server.port) as proxy:
         server.client(SEED_OLD, str(count))
         # What was there before is older than the drive, by more than clocks may differ.
         time.sleep(7)
@@ -238,7 +238,7 @@ def leases(program) -> None:
         let refused = '';
         try { await blob.setMetadata({ a: 'b' }); } catch (e) { refused = e.code || e.details.errorCode; }
         return { state: p.leaseState, refused };"""
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "6")
         worker = Worker(program, proxy.port, server, folder)
@@ -260,7 +260,7 @@ def leases(program) -> None:
 
 def what_is_in_the_way(program) -> None:
     print("--- foreign blocks, another container, properties that are not ours, answers of another request")
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "0")
         server.client("""await service.getContainerClient('moved').getBlockBlobClient('dir/blob-5.bin')
@@ -284,7 +284,7 @@ def what_is_in_the_way(program) -> None:
         proxy.rules.clear()
         assert worker.run(11)[0] == 0
         check(server, 11, False)
-    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+    with emptied() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, server.port, server, folder)
         worker.environment["BERTH_ONLY"] = "other"
         code, lines, err = worker.run(3)
@@ -300,7 +300,7 @@ def page_ranges(program) -> None:
         found = server.client(READ_ALL)
         return [found.get(f"dir/blob-{i}.bin", {}).get("hash") for i in range(3)] == pages
 
-    with Azurite() as server, FaultProxy(server.port) as proxy:
+    with emptied() as server, FaultProxy(server.port) as proxy:
         with tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
             worker = Worker(program, proxy.port, server, folder)
             code, lines, err = worker.run(3, "pages-faulty")
@@ -310,7 +310,7 @@ def page_ranges(program) -> None:
             at = len(proxy.seen)
             assert worker.run(3, "pages")[0] == 0 and is_right(server)
             assert sum("blob-1.bin?comp=page" in line and line.startswith("PUT") for line in proxy.seen[at:]) == 3
-    with Azurite() as server, FaultProxy(server.port) as proxy:
+    with emptied() as server, FaultProxy(server.port) as proxy:
         # Killed in the middle, and on without a record: ranges are compared, only what is missing is sent.
         begun = str(int(time.time() * 1e6))
         for n in (4, None):
@@ -362,7 +362,7 @@ def check_long(server, indices) -> None:
 
 def long_blocks(program) -> None:
     print("--- blocks too long to be held: faults of the network and of the drive, repetitions, readback")
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "0")
         proxy.add("reset", match="^PUT .*blob-0.*comp=block&", skip=1)
@@ -379,7 +379,7 @@ def long_blocks(program) -> None:
         assert int(err.split(" peak ")[1].split()[0]) <= 8 << 20, "more than the budget was held"
         # Repetitions are not sent; blob 1 was there when it was asked for again after the lost answer.
         assert int(err.split(" sent ")[1].split()[0]) == (3 * 17 << 20) + 2 * BLOCK
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, proxy.port, server, folder)
         code, lines, err = worker.run(4, "long-faulty")
@@ -393,7 +393,7 @@ def long_blocks(program) -> None:
         assert code == 0, lines
         check_long(server, range(4))
         assert int(err.split(" sent ")[1].split()[0]) <= (20 << 20) + 3 * (17 << 20)
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, proxy.port, server, folder)
         running = worker.start(4, "long")
@@ -407,7 +407,7 @@ def long_blocks(program) -> None:
 
 def credentials(program) -> None:
     print("--- a refused credential is a pause: clear status, hardly a request, and on with a new one")
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "0")
         worker = Worker(program, proxy.port, server, folder)
@@ -441,7 +441,7 @@ def credentials(program) -> None:
         assert "paused" not in err.splitlines()[-2], err[-500:]
         check(server, 150, False)
     print("--- the service is well again without a new credential")
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "0")
         worker = Worker(program, proxy.port, server, folder)
@@ -457,7 +457,7 @@ def credentials(program) -> None:
 
 def bandwidth_cap(program) -> None:
     print("--- a cap holds, is named as what is waited for, and can be lifted while it runs")
-    with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
+    with emptied() as server, tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         worker = Worker(program, server.port, server, folder)
         worker.environment.update(BERTH_REPORT_USEC="200000", BERTH_CAP="100000")
         running = worker.start(40)
@@ -495,7 +495,7 @@ def faults_and_kills(program, kills: int) -> None:
     seed = int(os.environ.get("BERTH_SEED", random.randrange(1 << 32)))
     print(f"--- faults, {kills} kills; BERTH_SEED={seed}")
     dice, count = random.Random(seed), 200
-    with Azurite() as server, FaultProxy(server.port) as proxy, \
+    with emptied() as server, FaultProxy(server.port) as proxy, \
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, str(count))
         worker = Worker(program, proxy.port, server, folder)

@@ -3,16 +3,21 @@
 
     with Azurite() as server:          # or Azurite(tls=True)
         server.endpoint, server.account, server.key, server.ca_file
+    with emptied() as server:          # the one that all parts of a test share, with nothing in it
 
 Also runs scripts against it with the official client (node, @azure/storage-blob): Azurite.client().
 Where node's packages cannot be installed, Missing is raised, and tests skip (77).
 """
+import atexit
+import collections.abc
+import contextlib
 import json
 import os
 import pathlib
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -20,6 +25,31 @@ START_LIMIT_SEC = 60
 ACCOUNT = "devstoreaccount1"
 # The emulator's own well-known key, which every copy of it has.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+# The official client, kept running: a line with a script in, a line with its outcome out.
+CLIENT = """
+const sdk = require('@azure/storage-blob');
+const [endpoint, account, key] = process.argv.slice(2);
+const credential = new sdk.StorageSharedKeyCredential(account, key);
+const service = new sdk.BlobServiceClient(endpoint, credential);
+const AsyncFunction = (async () => {}).constructor;
+(async () => {
+    for await (const line of require('readline').createInterface({ input: process.stdin })) {
+        const { script, args } = JSON.parse(line);
+        let outcome;
+        try {
+            const run = new AsyncFunction('require', 'sdk', 'service', 'credential', 'args', script);
+            const result = await run(require, sdk, service, credential, args);
+            outcome = { result: result === undefined ? null : result };
+        } catch (e) {
+            outcome = { error: require('util').inspect(e) };
+        }
+        process.stdout.write(JSON.stringify(outcome) + '\\n');
+    }
+})();
+"""
+EMPTY = """
+    for await (const container of service.listContainers())
+        await service.getContainerClient(container.name).delete();"""
 
 
 class Missing(Exception):
@@ -64,6 +94,9 @@ class Azurite:
         self.memory_mib = memory_mib
         self.account, self.key = ACCOUNT, KEY
         self.process = None
+        self.asked, self.asking = None, threading.Lock()
+        # What was compiled for one run need not be compiled for the next.
+        self.environment = dict(os.environ, NODE_COMPILE_CACHE=str(self.npm / "compiled"))
 
     def __enter__(self) -> "Azurite":
         self.folder = tempfile.TemporaryDirectory(prefix="berth-azurite-")
@@ -88,7 +121,8 @@ class Azurite:
         if self.tls:
             command += ["--cert", folder / "server.pem", "--key", folder / "server.key", "--oauth", "basic"]
         self.log = open(folder / "log", "ab")
-        self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        env=self.environment)
         deadline = time.monotonic() + START_LIMIT_SEC
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -101,6 +135,7 @@ class Azurite:
         raise Missing("the emulator did not start")
 
     def stop(self) -> None:
+        self._stop_client()
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -115,20 +150,41 @@ class Azurite:
         self.folder.cleanup()
 
     def client(self, script: str, *args: str) -> object:
-        """Runs the body of an async function with `service`, `sdk` and `args`; what it returns comes back (JSON)."""
-        program = (
-            "const sdk = require('@azure/storage-blob');"
-            "const [endpoint, account, key, ...args] = process.argv.slice(2);"
-            "const credential = new sdk.StorageSharedKeyCredential(account, key);"
-            "const service = new sdk.BlobServiceClient(endpoint, credential);"
-            "(async () => {" + script + "})().then(r => console.log(JSON.stringify(r === undefined ? null : r)),"
-            "  e => { console.error(e); process.exit(1); });")
-        with tempfile.NamedTemporaryFile("w", suffix=".js", dir=self.folder.name) as f:
-            f.write(program)
-            f.flush()
-            environment = dict(os.environ, NODE_PATH=str(self.npm / "node_modules"), NODE_EXTRA_CA_CERTS=self.ca_file)
-            run = subprocess.run([self.node, f.name, self.endpoint, self.account, self.key, *args],
-                                 capture_output=True, text=True, env=environment)
-        if run.returncode:
-            raise AssertionError("the official client failed: " + run.stderr[-3000:])
-        return json.loads(run.stdout)
+        """Runs the body of an async function with `service`, `sdk`, `credential` and `args`; its value comes back (JSON)."""
+        with self.asking:
+            if not self.asked:
+                self.asked = self._start_client()
+            self.asked.stdin.write(json.dumps({"script": script, "args": args}) + "\n")
+            self.asked.stdin.flush()
+            line = self.asked.stdout.readline()
+        outcome = json.loads(line) if line else {"error": (self.command_folder / "log").read_text(errors="replace")}
+        if "error" in outcome:
+            raise AssertionError("the official client failed: " + outcome["error"][-3000:])
+        return outcome["result"]
+
+    def _start_client(self) -> subprocess.Popen:
+        program = self.command_folder / "client.js"
+        program.write_text(CLIENT)
+        environment = self.environment | {"NODE_PATH": str(self.npm / "node_modules"), "NODE_EXTRA_CA_CERTS": self.ca_file}
+        return subprocess.Popen([self.node, program, self.endpoint, self.account, self.key], env=environment, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
+
+    def _stop_client(self) -> None:
+        if self.asked:
+            self.asked.kill()
+            self.asked.communicate()
+            self.asked = None
+
+
+@contextlib.contextmanager
+def emptied() -> "collections.abc.Iterator[Azurite]":
+    """One server for all parts of a test that want an empty one: to start it costs two seconds of a core."""
+    if not SHARED:
+        SHARED.append(Azurite(memory_mib=4096))
+        SHARED[0].__enter__()
+        atexit.register(SHARED[0].__exit__)
+    SHARED[0].client(EMPTY)
+    yield SHARED[0]
+
+
+SHARED: "list[Azurite]" = []
