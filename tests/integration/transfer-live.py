@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The transfer engine against the emulator: all kinds of blobs and dispositions, faults, kills, restarts.
 
-Usage: transfer-live.py PROGRAM [--soak] [PART...]     (skips with 77 where the emulator cannot be had)
+Usage: transfer-live.py PROGRAM [--soak] [--no-kills] [PART...]     (skips with 77 where the emulator cannot be had)
 BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
 """
 import base64
@@ -525,7 +525,7 @@ def main() -> None:
                      page_ranges):
             if not only or part.__name__ in only:
                 part(program)
-        if not only or "faults_and_kills" in only:
+        if "faults_and_kills" in only or not only and "--no-kills" not in sys.argv:
             faults_and_kills(program, 50 if soak else 5)
     except Missing as reason:
         print(f"skipped: {reason}")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """berth-worker on whole BitLocker drives against the emulator: what arrives, what logs say, how runs end.
 
-Usage: worker-live.py WORKER MAKE_VOLUME PRELOAD [--soak]     (skips with 77 where the emulator cannot be had)
+Usage: worker-live.py WORKER MAKE_VOLUME PRELOAD [--drives | --ends] [--soak] [PART...]
+--drives: what is on drives; --ends: how runs end and go on. Skips with 77 where the emulator cannot be had.
 BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
 """
 import hashlib
@@ -532,18 +533,22 @@ def bad_orders(stage: Stage) -> None:
     assert subprocess.run([stage.program], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
 
 
+DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, own_refusals, manifest_credentials, refusals,
+          encrypted_line, bad_orders)
+ENDS = (stops, twins, other_station, renewals)
+
+
 def main() -> None:
     program, make_volume, preload = sys.argv[1:4]
     only = [name for name in sys.argv[4:] if not name.startswith("--")]
+    parts = DRIVES if "--drives" in sys.argv else ENDS if "--ends" in sys.argv else DRIVES + ENDS
     try:
         with Azurite() as server, tempfile.TemporaryDirectory(prefix="berth-worker-") as folder:
             stage = Stage(program, make_volume, preload, server, pathlib.Path(folder))
-            for part in (everything, refused_drives, faulty_blobs, failing_drives, stops,
-                         twins, other_station, renewals, own_refusals, manifest_credentials, refusals,
-                         encrypted_line, bad_orders):
+            for part in parts:
                 if not only or part.__name__ in only:
                     part(stage)
-            if not only or "kills" in only:
+            if "kills" in only or not only and "--drives" not in sys.argv:
                 kills(stage, 50 if "--soak" in sys.argv else 5)
     except Missing as reason:
         print(f"SKIP: cannot run here: {reason}")
