@@ -179,6 +179,8 @@ static const struct field order_fields[] = {
         NUMBER_OF(31, order.stall_sec, 1, STALL_MAX_SEC),
         NUMBER_OF(32, order.cpu_seconds, 1, ANY),
         TEXT_OF(33, order.containers, false),
+        TEXT_OF(34, order.identity_client, false),
+        TEXT_OF(35, order.identity_endpoint, false),
 };
 
 static const struct field credential_fields[] = { SECRET_OF(1, credential.credential, true) };

@@ -117,8 +117,10 @@ struct bth_order {
         char *account;
         char *endpoint; /* URL; NULL: the public cloud's */
         bool allow_plain;
-        char *credential_kind; /* "key", "sas", "bearer", "none" */
-        struct bth_secret *credential;
+        char *credential_kind;         /* "key", "sas", "bearer", "identity", "none" */
+        struct bth_secret *credential; /* none of an identity: the worker fetches its tokens */
+        char *identity_client;         /* which of the machine's identities; NULL: its only one */
+        char *identity_endpoint;       /* URL of who gives its tokens; NULL: the cloud's */
         char *ca_file, *proxy, *client_cert, *client_key; /* files: PEM */
         char *connect_to; /* "HOST:PORT:HOST:PORT", several apart by line ends */
         /* policy; 0 takes the default */

@@ -275,6 +275,8 @@ static void add_account(json_t *list, const struct dmn_account_config *a)
         set_text(j, "endpoint", a->endpoint);
         set_text(j, "credential", a->credential_kind); /* the kind, and where it is; never itself */
         set_text(j, "credential_file", a->credential_file);
+        set_text(j, "identity_client", a->identity_client);
+        set_text(j, "identity_endpoint", a->identity_endpoint);
         set_text(j, "containers", a->containers);
         set_text(j, "diagnostics", a->diagnostics);
         (void)json_array_append_new(list, j);

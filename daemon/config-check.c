@@ -240,7 +240,7 @@ static void check_secret(struct checking *k, struct at at, const struct dmn_acco
 {
         _cleanup_(bth_secret_freep) struct bth_secret *s = NULL;
         struct bth_error e = BTH_ERROR_INIT, f;
-        int r = dmn_credential_read(a, &s, &e);
+        int r = dmn_credential_read(a, &s, &e); /* nothing of an identity */
 
         if (r == 0)
                 return;

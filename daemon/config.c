@@ -38,7 +38,7 @@ enum kind {
         KIND_COUNT,
         KIND_DISPOSITION,
         KIND_VERIFY,
-        KIND_CREDENTIAL, /* key, sas, bearer */
+        KIND_CREDENTIAL, /* key, sas, bearer, identity */
 };
 
 struct key {
@@ -91,6 +91,8 @@ static const struct key account_keys[] = {
         { "allow_plain", KIND_BOOL, AT(dmn_account_config, allow_plain), 0, 0 },
         { "credential", KIND_CREDENTIAL, AT(dmn_account_config, credential_kind), 0, 0 },
         { "credential_file", KIND_TEXT, AT(dmn_account_config, credential_file), 0, 0 },
+        { "identity_client", KIND_TEXT, AT(dmn_account_config, identity_client), 0, 0 },
+        { "identity_endpoint", KIND_TEXT, AT(dmn_account_config, identity_endpoint), 0, 0 },
         { "containers", KIND_TEXT, AT(dmn_account_config, containers), 0, 0 },
         { "ca_file", KIND_PATH, AT(dmn_account_config, ca_file), 0, 0 },
         { "proxy", KIND_TEXT, AT(dmn_account_config, proxy), 0, 0 },
@@ -210,10 +212,10 @@ static int set_value(void *base, const struct key *k, const struct dmn_ini_entry
                 return set_text(member, e->value);
         case KIND_CREDENTIAL:
                 if (!bth_streq(e->value, "key") && !bth_streq(e->value, "sas") &&
-                    !bth_streq(e->value, "bearer"))
+                    !bth_streq(e->value, "bearer") && !bth_streq(e->value, DMN_CREDENTIAL_IDENTITY))
                         return wrong(error, e,
-                                     "key, sas or bearer is expected; the secret itself stands in "
-                                     "credential_file");
+                                     "key, sas, bearer or identity is expected; the secret itself "
+                                     "stands in credential_file");
                 return set_text(member, e->value);
         case KIND_BOOL:
                 return bth_parse_bool(e->value, member) < 0
@@ -460,10 +462,16 @@ static int check_accounts(const struct dmn_config *c, struct bth_error *error)
                 const struct dmn_account_config *a = &c->accounts[i];
 
                 bth_error_at(error, a->file, a->line, BTH_ERROR_NO_OFFSET);
-                if (!a->credential_kind || !a->credential_file)
+                if (dmn_account_is_identity(a) ? a->credential_file != NULL
+                                               : !a->credential_kind || !a->credential_file)
                         return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_MISSING,
                                              "account '%s' needs credential (key, sas, bearer) and "
-                                             "credential_file",
+                                             "credential_file, or credential = identity alone",
+                                             a->name);
+                if (!dmn_account_is_identity(a) && (a->identity_client || a->identity_endpoint))
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "account '%s' has identity_client or "
+                                             "identity_endpoint without credential = identity",
                                              a->name);
                 if (a->endpoint && bth_starts_with(a->endpoint, "http://") && !a->allow_plain)
                         return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
@@ -726,6 +734,11 @@ struct dmn_config *dmn_config_free(struct dmn_config *c)
         free(c->usual_worker_socket);
         free(c);
         return NULL;
+}
+
+bool dmn_account_is_identity(const struct dmn_account_config *a)
+{
+        return bth_streq(a->credential_kind, DMN_CREDENTIAL_IDENTITY);
 }
 
 /* A name of an account is one all over the world: that it is the last part of the id is enough. */

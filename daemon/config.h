@@ -27,9 +27,11 @@ struct dmn_account_config {
         char *resource_id; /* by which jobs name it; NULL: by `name` */
         char *endpoint;    /* URL; NULL: the public cloud's */
         bool allow_plain;
-        char *credential_kind; /* "key", "sas", "bearer" */
-        char *credential_file; /* mode 0600; a name without '/' is a systemd credential */
-        char *containers;      /* that may be written to, apart by blanks; NULL: all */
+        char *credential_kind; /* "key", "sas", "bearer", "identity" */
+        char *credential_file; /* mode 0600; a name without '/' is a systemd credential; NULL of an
+                                * identity */
+        char *identity_client, *identity_endpoint; /* NULL: the machine's only one, the cloud's */
+        char *containers; /* that may be written to, apart by blanks; NULL: all */
         char *ca_file, *proxy, *client_cert, *client_key, *connect_to;
         char *diagnostics; /* container or folder of the copy logs; NULL: the default */
         char *file;
@@ -123,6 +125,10 @@ const struct dmn_config_place *dmn_config_place(const struct dmn_config *c, cons
                                                 const char *name, const char *key);
 /* All keys that there are, by number; NULL after the last. `*ret_section` is its section. */
 const char *dmn_config_key(size_t i, const char **ret_section);
+
+#define DMN_CREDENTIAL_IDENTITY "identity"
+/* Does the worker fetch the account's tokens itself, from the machine's identity? */
+bool dmn_account_is_identity(const struct dmn_account_config *a) _pure_;
 
 /* The account by resource id or name, or by the name at the end of a resource id where none is
  * configured; ASCII case does not count. NULL: none. */

@@ -131,7 +131,13 @@ int dmn_credential_read(const struct dmn_account_config *account, struct bth_sec
                         struct bth_error *error)
 {
         _cleanup_free_ char *path = NULL;
-        int r = dmn_credential_path(account, &path, error);
+        int r;
+
+        if (dmn_account_is_identity(account)) {
+                *ret_secret = NULL;
+                return 0;
+        }
+        r = dmn_credential_path(account, &path, error);
 
         if (r < 0)
                 return r;
@@ -277,7 +283,9 @@ int dmn_credential_watch(sd_event *loop, const struct dmn_config *config, dmn_cr
         if (!w->files || !w->sources || !w->folders)
                 return -ENOMEM;
         for (size_t i = 0; i < config->n_accounts && r == 0; i++)
-                r = add_account(w, loop, &config->accounts[i]);
+                r = dmn_account_is_identity(&config->accounts[i])
+                            ? 0
+                            : add_account(w, loop, &config->accounts[i]);
         if (r < 0)
                 return r;
         *ret_watch = take_ptr(w);

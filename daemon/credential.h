@@ -21,9 +21,10 @@
 int dmn_credential_path(const struct dmn_account_config *account, char **ret_path,
                         struct bth_error *error) _must_check_;
 
-/* Reads it. Returns 0; as dmn_credential_path(); -EPERM for a file that is not regular, belongs to
- * another user, or is open to others; -EINVAL for what cannot be a secret of its kind (never with a
- * part of it in the sentence); -EFBIG; -errno of open(2) and read(2). The place is the file. */
+/* Reads it. Of an identity there is nothing to read: NULL. Returns 0; as dmn_credential_path();
+ * -EPERM for a file that is not regular, belongs to another user, or is open to others; -EINVAL for
+ * what cannot be a secret of its kind (never with a part of it in the sentence); -EFBIG; -errno of
+ * open(2) and read(2). The place is the file. */
 int dmn_credential_read(const struct dmn_account_config *account, struct bth_secret **ret_secret,
                         struct bth_error *error) _must_check_;
 

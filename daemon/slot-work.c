@@ -99,6 +99,13 @@ static void no_result(struct dmn_slot *slot, const struct bth_error *error)
         }
 }
 
+/* Before a worker could begin, such as a managed identity that does not answer. */
+static bool is_credentials(const struct bth_result_report *r)
+{
+        return r->end == BTH_RUN_END_FAILED &&
+               bth_reason_from_string(r->reason) == BTH_REASON_CREDENTIALS;
+}
+
 static bool is_disk_full(const struct bth_result_report *r)
 {
         return bth_reason_from_string(r->reason) == BTH_REASON_DISK_FULL;
@@ -106,7 +113,7 @@ static bool is_disk_full(const struct bth_result_report *r)
 
 static bool counts_as_failure(const struct bth_result_report *r)
 {
-        return (r->end == BTH_RUN_END_FAILED && !is_disk_full(r)) ||
+        return (r->end == BTH_RUN_END_FAILED && !is_disk_full(r) && !is_credentials(r)) ||
                r->end == BTH_RUN_END_DRIVE_STALLED;
 }
 
@@ -147,7 +154,9 @@ static uint64_t pause_after(const struct dmn_slot *slot)
         case BTH_RUN_END_DRIVE_GONE:
                 return DMN_STILL_THERE_USEC;
         case BTH_RUN_END_FAILED:
-                return is_disk_full(r) ? DMN_STALLED_USEC : backoff_after(slot);
+                return is_disk_full(r)     ? DMN_STALLED_USEC
+                       : is_credentials(r) ? DMN_BACKOFF_MAX_USEC
+                                           : backoff_after(slot);
         default:
                 return 0;
         }
@@ -233,6 +242,8 @@ static void fill_account(struct bth_order *o, const struct dmn_account_config *a
         o->endpoint = a->endpoint;
         o->allow_plain = a->allow_plain;
         o->credential_kind = a->credential_kind;
+        o->identity_client = a->identity_client;
+        o->identity_endpoint = a->identity_endpoint;
         o->ca_file = a->ca_file;
         o->proxy = a->proxy;
         o->client_cert = a->client_cert;
@@ -245,12 +256,19 @@ static void fill_account(struct bth_order *o, const struct dmn_account_config *a
  * NULL: no memory. */
 static char *account_text(const struct dmn_account_config *a)
 {
-        const char *const parts[] = {
-                a->name,        a->endpoint,        a->allow_plain ? "+" : "-",
-                a->ca_file,     a->credential_kind, a->proxy,
-                a->client_cert, a->client_key,      a->connect_to,
-                a->containers,  a->diagnostics
-        };
+        const char *const parts[] = { a->name,
+                                      a->endpoint,
+                                      a->allow_plain ? "+" : "-",
+                                      a->ca_file,
+                                      a->credential_kind,
+                                      a->proxy,
+                                      a->client_cert,
+                                      a->client_key,
+                                      a->connect_to,
+                                      a->containers,
+                                      a->diagnostics,
+                                      a->identity_client,
+                                      a->identity_endpoint };
         struct bth_buf b = BTH_BUF_INIT;
 
         for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {

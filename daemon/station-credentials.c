@@ -52,7 +52,7 @@ static void renew(struct dmn_station *s, const struct dmn_account_config *a)
                         continue;
                 if (!slot->worker)
                         try_again(slot);
-                else if (!slot->stopping) /* another one begins with what is there then */
+                else if (secret && !slot->stopping) /* another one begins with what is there then */
                         send_to(slot, a, secret);
         }
 }

@@ -10,6 +10,7 @@
 #include "uploader/drive.h"
 #include "uploader/engine.h"
 #include "uploader/limit.h"
+#include "uploader/renew.h"
 #include "uploader/sandbox.h"
 #include "uploader/worker-link.h"
 #include "uploader/worker-list.h"
@@ -57,6 +58,9 @@ struct upl_worker {
         /* the drive */
         uint64_t drive_bytes; /* at the start */
         struct upl_drive *drive;
+        struct upl_renew_identity identity;  /* borrows from the order */
+        uint64_t identity_usec;              /* when its next token is due */
+        struct upl_renewer *renewer;         /* NULL: the station sends new credentials */
         _Atomic(struct bth_source *) device; /* of `drive`, for the listener */
         struct med_ntfs_index *index;
         struct med_manifest_spool *spool;

@@ -69,6 +69,10 @@ static void list_ports(const struct bth_order *o, struct ports *p)
         add_port(p, port_of_url(endpoint, bth_starts_with(endpoint, "http://") ? 80 : 443));
         if (o->proxy)
                 add_port(p, port_of_url(o->proxy, PORT_PROXY));
+        if (strcmp(o->credential_kind, "identity") == 0)
+                add_port(p, port_of_url(o->identity_endpoint ? o->identity_endpoint
+                                                             : UPL_TOKEN_IDENTITY,
+                                        80));
         add_connect_to(p, o->connect_to);
 }
 

@@ -128,11 +128,48 @@ static int open_files(struct upl_worker *w)
 
 /* --- the network --- */
 
+#define IDENTITY "identity"
+
+static bool is_identity(const struct upl_worker *w)
+{
+        return strcmp(w->order.credential_kind, IDENTITY) == 0;
+}
+
+/* Its first token; the renewer fetches the others. */
+static int open_identity(struct upl_worker *w)
+{
+        struct upl_token token = { 0 };
+        int r;
+
+        w->identity = (struct upl_renew_identity){ .base = w->order.identity_endpoint,
+                                                   .client_id = w->order.identity_client };
+        r = upl_renew_from_identity(&w->identity, &token, &w->error);
+        if (r == 0)
+                r = upl_credential_new(UPL_CREDENTIAL_BEARER, w->order.account, token.text,
+                                       &w->credential, &w->error);
+        w->identity_usec = upl_token_renew_at(&token, bth_now_realtime_usec());
+        upl_token_clear(&token);
+        return r;
+}
+
+static int open_renewer(struct upl_worker *w)
+{
+        const struct upl_renewer_options o = { .client = w->client,
+                                               .credential = w->credential,
+                                               .fetch = upl_renew_from_identity,
+                                               .userdata = &w->identity,
+                                               .first_usec = w->identity_usec };
+
+        return is_identity(w) ? upl_renewer_new(&o, &w->renewer) : 0;
+}
+
 static int open_credential(struct upl_worker *w)
 {
         enum upl_credential_kind kind = upl_credential_kind_from_string(w->order.credential_kind);
         int r;
 
+        if (is_identity(w))
+                return open_identity(w);
         if (kind == _UPL_CREDENTIAL_INVALID)
                 return bth_error_set(&w->error, -EINVAL, BTH_REASON_VALUE_INVALID,
                                      "the kind of credential '%s' is unknown",
@@ -225,6 +262,8 @@ static int open_network(struct upl_worker *w)
                 r = open_credential(w);
         if (r == 0)
                 r = open_client(w);
+        if (r == 0)
+                r = open_renewer(w);
         w->env.client = w->client;
         w->env.state = w->state;
         w->env.budget = w->budget;
@@ -654,6 +693,7 @@ static void clear(struct upl_worker *w)
 {
         struct bth_message order = { .type = BTH_MESSAGE_ORDER, .order = w->order };
 
+        (void)upl_renewer_free(w->renewer);
         (void)upl_client_free(w->client);
         (void)upl_credential_free(w->credential);
         (void)upl_logs_free(w->logs);

@@ -6,7 +6,9 @@ Usage: worker-live.py WORKER MAKE_VOLUME PRELOAD [--drives | --ends] [--soak] [P
 --drives: what is on drives; --ends: how runs end and go on. Skips with 77 where the emulator cannot be had.
 BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
 """
+import base64
 import hashlib
+import http.server
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -517,6 +520,70 @@ def encrypted_line(stage: Stage) -> None:
             stage.server = plain
 
 
+class Identity(http.server.ThreadingHTTPServer):
+    """The metadata service of a machine: gives one token after the other, the last one again and again."""
+
+    def __init__(self, *tokens):
+        self.tokens, self.asked = list(tokens), []
+        super().__init__(("127.0.0.1", 0), IdentityHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class IdentityHandler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Metadata")))
+        token = self.server.tokens.pop(0) if len(self.server.tokens) > 1 else self.server.tokens[0]
+        body = json.dumps({"access_token": token, "expires_on": str(int(time.time()) + 3600)}).encode()
+        self.send_response(200 if token else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def access_token(valid: bool) -> str:
+    """As the emulator wants one, which looks at everything but the signature."""
+    def part(content: dict) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+    now = int(time.time())
+    return ".".join((part({"typ": "JWT", "alg": "RS256"}), part({
+        "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+        "iat": now - 60, "nbf": now - 60, "exp": now + (3600 if valid else -30)}), "c2lnbmF0dXJl"))
+
+
+def identity(stage: Stage) -> None:
+    print("--- a managed identity: tokens from the machine, a better one when the first is refused, none at all", flush=True)
+    files, entries = copy_drive(5, 300000, "identity")
+    drive, good = stage.drive(files, manifest(DRIVE_ID, entries)), access_token(True)
+    plain = stage.server
+    with Azurite(tls=True) as server:
+        stage.server = server
+        more = {"endpoint": f"https://localhost:{server.port}/{server.account}", "allow_plain": False,
+                "ca_file": server.ca_file, "credential_kind": "identity", "credential": None}
+        try:
+            with Identity(access_token(False), good) as given:
+                worker = stage.run(drive, identity_endpoint=f"http://127.0.0.1:{given.server_port}",
+                                   identity_client="an-id", **more)
+                assert worker.result["copy_status"] == "Completed", worker.result
+                check_copied(stage, "identity", files)
+                assert len(given.asked) >= 2, given.asked
+                assert all("client_id=an-id" in path and header == "true" for path, header in given.asked), given.asked
+            with Identity("") as given, stage.worker(
+                    drive, stage.state(), identity_endpoint=f"http://127.0.0.1:{given.server_port}", **more) as worker:
+                assert worker.wait() == 0
+                assert (worker.result["end"], worker.result["reason"]) == ("failed", "credentials"), worker.result
+            assert good not in json.dumps(worker.reports)
+        finally:
+            stage.server = plain
+
+
 def bad_orders(stage: Stage) -> None:
     print("--- orders that are none", flush=True)
     drive = stage.drive({}, b"<x/>", 64)
@@ -534,7 +601,7 @@ def bad_orders(stage: Stage) -> None:
 
 
 DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, own_refusals, manifest_credentials, refusals,
-          encrypted_line, bad_orders)
+          encrypted_line, identity, bad_orders)
 ENDS = (stops, twins, other_station, renewals)
 
 

@@ -24,7 +24,7 @@ ORDER_FIELDS = [
     "default_disposition", "verify", "verbose_log", "manifest_backup", "manifest_credentials", "without_range_list",
     "guess_content_type", "no_uring", "diagnostics", "started_usec", "memory_bytes", "bandwidth_bytes_per_sec",
     "max_in_flight", "blobs_at_once", "stall_sec", "cpu_seconds",
-    "containers"]
+    "containers", "identity_client", "identity_endpoint"]
 # Names of the reports' fields, in the order of their tags; those with a colon are numbers.
 REPORTS = {
     SANDBOX: ["no_new_privileges:", "no_dumps:", "system_calls:", "files:", "connections:", "limits:", "uring:",
