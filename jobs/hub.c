@@ -1,37 +1,49 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* hub - taking events; see hub.h. Looking at what they left is hub-views.c. */
+/* hub - taking events; see hub.h. What they mean for the drives of our own jobs is hub-settle.c;
+ * looking at what they left is hub-views.c.
+ *
+ * A batch is taken a step at a time, each step for all events, in their order: read them (before
+ * the transaction), whose they are, history, facets, counts. That ends as if each event had gone
+ * all the way before the next, since history and facets of different events do not look at each
+ * other, and it costs a few round trips to a server instead of several for each event. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
 #include "jobs/event.h"
-#include "jobs/hub.h"
-#include "jobs/sql.h"
+#include "jobs/hub-internal.h"
 
-#define SOURCES_MAX 16u /* that one conflict names */
+/* A store of a station that a batch tells of. */
+struct teller {
+        const char *source, *uid; /* of its first event here */
+        uint64_t id;
+        uint64_t newest; /* of the stores under its source */
+        bool conflict;   /* was told: there is a newer one */
+        uint64_t applied, late, duplicates, refused;
+};
 
-/* A drive that an event told something new of. Texts are those of the batch. */
-struct touched {
-        const char *subject, *scope, *job, *serial;
-        bool ours;  /* the job came to the station from here */
-        bool moved; /* into a bay, or out of one */
+struct event {
+        struct job_told told;
+        size_t teller;
+        unsigned refused; /* so many after it, whose station is taken for the same */
+        bool fresh;       /* was not known; true for what has no history */
+        bool newest;      /* of its facet */
+        char serial_key[SERIAL_KEY_MAX];
 };
 
 /* One batch under way. */
 struct taking {
-        struct job_store *s;
-        const struct job_policy *policy;
-        uint64_t now_usec;
-        struct bth_error *error;
+        struct hub_work w;
         struct job_hub_result *result;
-        /* the store that the last event was from, and what its events came to */
-        const char *source;
-        char uid[37];
-        uint64_t station;
-        struct {
-                uint64_t applied, late, duplicates, refused;
-        } n;
-        struct touched *touched; /* one for each event at most */
-        size_t n_touched;
+        /* Each has room for all events. */
+        struct event *events;
+        struct teller *tellers;
+        size_t n_events, n_tellers;
+        /* the events that a step is about, and how many rows each changed */
+        struct event **picked;
+        int *changes;
+        size_t n_picked;
+        struct hub_touch *touched;
 };
 
 void job_hub_result_clear(struct job_hub_result *r)
@@ -40,199 +52,7 @@ void job_hub_result_clear(struct job_hub_result *r)
         *r = (struct job_hub_result){ 0 };
 }
 
-/* --- conflicts --- */
-
-static int open_conflict(struct taking *t, enum job_hub_conflict_kind kind, const char *key,
-                         const char *sources)
-{
-        int r = sql_run(t->s, t->error,
-                        "UPDATE hub_conflicts SET last_usec = ?, sources = ?"
-                        " WHERE kind = ? AND key = ? AND open = 1",
-                        "usus", t->now_usec, sources, (uint64_t)kind, key);
-
-        if (r < 0 || sql_changes(t->s) > 0)
-                return r;
-        return sql_run(t->s, t->error,
-                       "INSERT INTO hub_conflicts (kind, key, since_usec, last_usec, open, sources)"
-                       " VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (kind, key, since_usec)"
-                       " DO UPDATE SET open = 1, sources = excluded.sources",
-                       "usuus", (uint64_t)kind, key, t->now_usec, t->now_usec, sources);
-}
-
-static int close_conflict(struct taking *t, enum job_hub_conflict_kind kind, const char *key)
-{
-        return sql_run(t->s, t->error,
-                       "UPDATE hub_conflicts SET open = 0, last_usec = ?"
-                       " WHERE kind = ? AND key = ? AND open = 1",
-                       "uus", t->now_usec, (uint64_t)kind, key);
-}
-
-/* Is one serial number docked in two stations? */
-static int look_for_twins(struct taking *t, const char *serial)
-{
-        _cleanup_buf_ struct bth_buf sources = BTH_BUF_INIT;
-        char key[SERIAL_KEY_MAX];
-        struct sql_statement *st;
-        size_t n = 0;
-        int r;
-
-        store_serial_key(serial, key);
-        r = sql(t->s, t->error, &st,
-                "SELECT DISTINCT source FROM hub_facets WHERE serial_key = ? AND facet = 2"
-                " AND docked = 1 ORDER BY source LIMIT ?",
-                "su", key, (uint64_t)SOURCES_MAX);
-        if (r < 0)
-                return r;
-        while ((r = sql_row(t->s, st, t->error)) == 1) {
-                r = bth_buf_add_format(&sources, "%s%s", n++ > 0 ? " " : "", sql_text(st, 0));
-                if (r < 0)
-                        break;
-        }
-        sql_done(st);
-        if (r < 0)
-                return r;
-        return n < 2 ? close_conflict(t, JOB_HUB_DOCKED_TWICE, key)
-                     : open_conflict(t, JOB_HUB_DOCKED_TWICE, key, sources.data);
-}
-
-/* --- whose event it is --- */
-
-static int count(struct taking *t)
-{
-        int r = 0;
-
-        if (t->station > 0)
-                r = sql_run(t->s, t->error,
-                            "UPDATE hub_stations SET applied = applied + ?, late = late + ?,"
-                            " duplicates = duplicates + ?, refused = refused + ? WHERE id = ?",
-                            "uuuuu", t->n.applied, t->n.late, t->n.duplicates, t->n.refused,
-                            t->station);
-        t->n = (__typeof__(t->n)){ 0 };
-        return r;
-}
-
-/* Ids are given out in the order in which stores are heard of. */
-static int hear(struct taking *t, const char *source, const char *uid)
-{
-        return sql_run(t->s, t->error,
-                       "INSERT INTO hub_stations (id, source, uid, first_usec, heard_usec)"
-                       " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM hub_stations), ?, ?, ?, ?)"
-                       " ON CONFLICT (source, uid) DO UPDATE SET heard_usec = excluded.heard_usec",
-                       "ssuu", source, uid, t->now_usec, t->now_usec);
-}
-
-static int enter_station(struct taking *t, const struct job_told *e)
-{
-        uint64_t newest = 0;
-        int r;
-
-        if (t->station > 0 && strcmp(t->source, e->source) == 0 && strcmp(t->uid, e->uid) == 0)
-                return 0;
-        r = count(t);
-        if (r == 0)
-                r = hear(t, e->source, e->uid);
-        if (r == 0)
-                r = sql_number(t->s, t->error, &t->station,
-                               "SELECT id FROM hub_stations WHERE source = ? AND uid = ?", "ss",
-                               e->source, e->uid);
-        if (r == 0)
-                r = sql_number(t->s, t->error, &newest,
-                               "SELECT max(id) FROM hub_stations WHERE source = ? AND uid <> ''",
-                               "s", e->source);
-        if (r < 0)
-                return r;
-        t->source = e->source;
-        memcpy(t->uid, e->uid, sizeof t->uid);
-        return newest == t->station ? 0 : open_conflict(t, JOB_HUB_SAME_NAME, e->source, e->source);
-}
-
-/* --- one event --- */
-
-/* Returns 1 when it is new here, 0 when it is not. */
-static int remember(struct taking *t, const struct job_told *e)
-{
-        int r = sql_run(t->s, t->error,
-                        "INSERT INTO hub_events (station, seq, kind, time_usec, received_usec,"
-                        " subject, who, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                        " ON CONFLICT (station, seq) DO NOTHING",
-                        "uuuuusss", t->station, e->seq, (uint64_t)e->kind, e->time_usec,
-                        t->now_usec, e->subject, e->who, e->data);
-
-        return r < 0 ? r : sql_changes(t->s) > 0;
-}
-
-/* Returns 1 when it is the newest of its facet, 0 when it is not. */
-static int renew(struct taking *t, const struct job_told *e)
-{
-        char key[SERIAL_KEY_MAX];
-        int r;
-
-        if (e->serial)
-                store_serial_key(e->serial, key);
-        r = sql_run(t->s, t->error,
-                    "INSERT INTO hub_facets (source, subject, facet, station, seq, kind, time_usec,"
-                    " scope, job, serial, serial_key, docked, data)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                    " ON CONFLICT (source, subject, facet) DO UPDATE SET"
-                    " station = excluded.station, seq = excluded.seq, kind = excluded.kind,"
-                    " time_usec = excluded.time_usec, docked = excluded.docked,"
-                    " data = excluded.data WHERE excluded.station > hub_facets.station"
-                    " OR (excluded.station = hub_facets.station"
-                    " AND excluded.seq > hub_facets.seq)",
-                    "ssuuuuussssus", e->source, e->subject, (uint64_t)e->facet, t->station, e->seq,
-                    (uint64_t)e->kind, e->time_usec, e->scope, e->job, e->serial,
-                    e->serial ? key : NULL, (uint64_t)e->docked, e->data);
-        return r < 0 ? r : sql_changes(t->s) > 0;
-}
-
-static void touch(struct taking *t, const struct job_told *e)
-{
-        const bool moved = e->facet == JOB_FACET_DOCKING;
-
-        if (!e->serial)
-                return;
-        for (size_t i = t->n_touched; i-- > 0;)
-                if (strcmp(t->touched[i].subject, e->subject) == 0) {
-                        t->touched[i].moved |= moved;
-                        return;
-                }
-        t->touched[t->n_touched++] = (struct touched){ .subject = e->subject,
-                                                       .scope = e->scope,
-                                                       .job = e->job,
-                                                       .serial = e->serial,
-                                                       .ours = e->job && e->from_hub,
-                                                       .moved = moved };
-}
-
-/* Of progress there is no history: what is not the newest is nothing. */
-static int apply(struct taking *t, const struct job_told *e)
-{
-        const bool history = e->kind != JOB_CHANGE_DRIVE_PROGRESS;
-        int new, newest = 0;
-
-        new = enter_station(t, e);
-        if (new == 0)
-                new = history ? remember(t, e) : 1;
-        if (new > 0) {
-                newest = renew(t, e);
-                if (newest < 0)
-                        return newest;
-        }
-        if (new < 0)
-                return new;
-        if (newest > 0) {
-                t->n.applied++;
-                t->result->applied++;
-                touch(t, e);
-        } else if (new > 0 && history) {
-                t->n.late++;
-                t->result->late++;
-        } else {
-                t->n.duplicates++;
-                t->result->duplicates++;
-        }
-        return 0;
-}
+/* --- reading --- */
 
 static int refuse(struct taking *t, size_t index, int code, const struct bth_error *why)
 {
@@ -246,217 +66,289 @@ static int refuse(struct taking *t, size_t index, int code, const struct bth_err
         one = &all[t->result->n_refused++];
         *one = (struct job_hub_refusal){ .index = index, .code = code, .reason = why->reason };
         (void)snprintf(one->sentence, sizeof one->sentence, "%s", why->sentence);
-        t->n.refused++;
+        if (t->n_events > 0)
+                t->events[t->n_events - 1].refused++;
         return 0;
 }
 
-static int take_one(struct taking *t, size_t index, const json_t *event)
+static int read_all(struct taking *t, const json_t *events)
 {
-        struct bth_error why = BTH_ERROR_INIT;
-        struct job_told e;
-        int r = job_told_read(event, &e, &why);
+        int r = 0;
 
-        if (r == -EBADMSG || r == -EOPNOTSUPP)
-                return refuse(t, index, r, &why);
-        if (r < 0)
-                return r;
-        r = apply(t, &e);
-        job_told_clear(&e);
+        for (size_t i = 0; i < json_array_size(events) && r == 0; i++) {
+                struct bth_error why = BTH_ERROR_INIT;
+
+                r = job_told_read(json_array_get(events, i), &t->events[t->n_events].told, &why);
+                if (r == 0)
+                        t->n_events++;
+                else if (r == -EBADMSG || r == -EOPNOTSUPP)
+                        r = refuse(t, i, r, &why);
+        }
         return r;
 }
 
-/* --- our own jobs --- */
+/* --- whose event it is --- */
 
-/* Where a drive is docked, else where it was docked last, else who spoke of it last. */
-static int find_holder(struct job_store *s, const char *subject, char **ret,
-                       struct bth_error *error)
+/* Ids are given out in the order in which stores are heard of. */
+static int hear(struct taking *t, const char *source, const char *uid)
 {
-        _cleanup_sql_ struct sql_statement *st = NULL;
-        int r = sql(s, error, &st,
-                    "SELECT source FROM hub_facets WHERE subject = ? AND facet > 0"
-                    " ORDER BY facet DESC, docked DESC, time_usec DESC, source LIMIT 1",
-                    "s", subject);
-
-        *ret = NULL;
-        if (r == 0)
-                r = sql_row(s, st, error);
-        return r == 1 ? sql_copy(st, 0, ret) : r;
+        return sql_later(t->w.s, t->w.error,
+                         "INSERT INTO hub_stations (id, source, uid, first_usec, heard_usec)"
+                         " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM hub_stations), ?, ?, ?, ?)"
+                         " ON CONFLICT (source, uid)"
+                         " DO UPDATE SET heard_usec = excluded.heard_usec",
+                         "ssuu", source, uid, t->w.now_usec, t->w.now_usec);
 }
 
-/* What a station says of a drive; `text` holds the borrowed texts. Returns 1, or 0 when it has said
- * nothing of its state. */
-static int find_told(struct taking *t, const char *source, const char *subject, json_t **ret_text,
-                     struct job_told *ret)
+static int find_ids(struct taking *t, struct teller *of)
 {
         _cleanup_sql_ struct sql_statement *st = NULL;
-        uint64_t gone = 0;
-        int r = sql(t->s, t->error, &st,
-                    "SELECT kind, data, station, seq FROM hub_facets WHERE source = ?"
-                    " AND subject = ? AND facet = 1",
-                    "ss", source, subject);
+        int r = sql(t->w.s, t->w.error, &st,
+                    "SELECT id, (SELECT max(id) FROM hub_stations WHERE source = ?1 AND uid <> '')"
+                    " FROM hub_stations WHERE source = ?1 AND uid = ?2",
+                    "ss", of->source, of->uid);
 
         if (r == 0)
-                r = sql_row(t->s, st, t->error);
-        if (r <= 0)
-                return r;
-        r = bth_json_parse(sql_text(st, 1), strlen(sql_text(st, 1)), ret_text, t->error);
-        if (r == 0)
-                r = job_told_read_data((enum job_change_kind)sql_u64(st, 0), *ret_text, ret,
-                                       t->error);
-        /* A drive that is done is taken out without a word about anything but its bay. */
-        if (r == 0)
-                r = sql_number(t->s, t->error, &gone,
-                               "SELECT count(*) FROM hub_facets WHERE source = ? AND subject = ?"
-                               " AND facet = 2 AND docked = 0"
-                               " AND (station > ? OR (station = ? AND seq > ?))",
-                               "ssuuu", source, subject, sql_u64(st, 2), sql_u64(st, 2),
-                               sql_u64(st, 3));
+                r = sql_row(t->w.s, st, t->w.error);
         if (r < 0)
                 return r;
-        if (gone > 0)
-                ret->drive.docked = ret->drive.running = false;
-        return 1;
-}
-
-static int replace(char **text, const char *with, bool *changed)
-{
-        char *copy = NULL;
-
-        if (bth_streq(*text, with))
-                return 0;
-        if (with && !(copy = strdup(with)))
-                return -ENOMEM;
-        free(*text);
-        *text = copy;
-        *changed = true;
+        of->id = sql_u64(st, 0);
+        of->newest = sql_u64(st, 1);
         return 0;
 }
 
-static int replace_texts(struct job_record_drive *d, const struct job_told *e, bool *changed)
+static int add_teller(struct taking *t, const struct job_told *e)
 {
-        const char *detail = e->detail;
+        struct teller *new = &t->tellers[t->n_tellers];
+        int r = hear(t, e->source, e->uid);
+
+        *new = (struct teller){ .source = e->source, .uid = e->uid };
+        if (r == 0)
+                r = find_ids(t, new);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < t->n_tellers; i++)
+                if (strcmp(t->tellers[i].source, e->source) == 0)
+                        t->tellers[i].newest = new->newest;
+        t->n_tellers++;
+        return 0;
+}
+
+static int enter_teller(struct taking *t, struct event *e)
+{
+        struct teller *its;
+        size_t i = t->n_tellers;
+        int r = 0;
+
+        while (i > 0 && (strcmp(t->tellers[i - 1].source, e->told.source) != 0 ||
+                         strcmp(t->tellers[i - 1].uid, e->told.uid) != 0))
+                i--;
+        if (i == 0) {
+                r = add_teller(t, &e->told);
+                i = t->n_tellers;
+        }
+        if (r < 0)
+                return r;
+        e->teller = i - 1;
+        its = &t->tellers[i - 1];
+        its->refused += e->refused;
+        if (its->newest == its->id || its->conflict)
+                return 0;
+        its->conflict = true;
+        return hub_open_conflict(&t->w, JOB_HUB_SAME_NAME, its->source, its->source);
+}
+
+static int count(struct taking *t)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < t->n_tellers && r == 0; i++) {
+                const struct teller *its = &t->tellers[i];
+
+                r = sql_later(t->w.s, t->w.error,
+                              "UPDATE hub_stations SET applied = applied + ?, late = late + ?,"
+                              " duplicates = duplicates + ?, refused = refused + ? WHERE id = ?",
+                              "uuuuu", its->applied, its->late, its->duplicates, its->refused,
+                              its->id);
+        }
+        return r;
+}
+
+/* --- history and facets --- */
+
+/* Of progress there is no history: what is not the newest is nothing. */
+static bool has_history(const struct event *e)
+{
+        return e->told.kind != JOB_CHANGE_DRIVE_PROGRESS;
+}
+
+static void put_history(void *userdata, size_t i, struct sql_value *v)
+{
+        const struct taking *t = userdata;
+        const struct job_told *e = &t->picked[i]->told;
+
+        *v++ = sql_u(t->tellers[t->picked[i]->teller].id);
+        *v++ = sql_u(e->seq);
+        *v++ = sql_u((uint64_t)e->kind);
+        *v++ = sql_u(e->time_usec);
+        *v++ = sql_u(t->w.now_usec);
+        *v++ = sql_s(e->subject);
+        *v++ = sql_s(e->who);
+        *v = sql_s(e->data);
+}
+
+static int remember(struct taking *t)
+{
         int r;
 
-        if (bth_streq(detail, job_activity_sentence(e->drive.activity)))
-                detail = NULL; /* says the same in every language */
-        r = replace(&d->detail, detail, changed);
-        if (r == 0 && e->bay)
-                r = replace(&d->bay, e->bay, changed);
-        if (r == 0 && e->error_log)
-                r = replace(&d->error_log, e->error_log, changed);
-        if (r == 0 && e->verbose_log)
-                r = replace(&d->verbose_log, e->verbose_log, changed);
-        return r == 0 && e->manifest_log ? replace(&d->manifest_log, e->manifest_log, changed) : r;
+        t->n_picked = 0;
+        for (size_t i = 0; i < t->n_events; i++)
+                if (has_history(&t->events[i]))
+                        t->picked[t->n_picked++] = &t->events[i];
+                else
+                        t->events[i].fresh = true;
+        r = sql_many(t->w.s, t->w.error,
+                     "INSERT INTO hub_events (station, seq, kind, time_usec, received_usec,"
+                     " subject, who, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                     " ON CONFLICT (station, seq) DO NOTHING",
+                     "uuuuusss",
+                     &(struct sql_many){ .n = t->n_picked,
+                                         .userdata = t,
+                                         .arguments = put_history,
+                                         .changes = t->changes });
+        for (size_t i = 0; i < t->n_picked && r == 0; i++)
+                t->picked[i]->fresh = t->changes[i] > 0;
+        return r;
 }
 
-static int adopt(struct taking *t, struct job_record *r, size_t i, const struct job_told *e,
-                 const char *source)
+static void put_facet(void *userdata, size_t i, struct sql_value *v)
 {
-        struct job_record_drive *d = &r->drives[i];
-        const struct job_model before = r->model;
-        struct job_outcome outcome;
-        bool changed = false;
-        int k = job_adopt(&r->model, t->policy, i, &e->drive, t->now_usec, &outcome);
+        const struct taking *t = userdata;
+        const struct job_told *e = &t->picked[i]->told;
 
-        if (k == -EPERM)
-                return 0;
-        k = replace_texts(d, e, &changed);
-        if (k < 0 || (!changed && memcmp(&before, &r->model, sizeof before) == 0))
-                return k;
-        k = sql_run(t->s, t->error,
-                    "UPDATE drives SET error_log = ?, verbose_log = ?, manifest_log = ?"
-                    " WHERE job = ? AND idx = ?",
-                    "sssuu", d->error_log, d->verbose_log, d->manifest_log, r->id, (uint64_t)i);
-        if (k == 0)
-                k = store_save(t->s, r, t->policy, t->error);
-        return k < 0 ? k : store_add_changes(t->s, r, &outcome, t->now_usec, source, t->error);
+        *v++ = sql_s(e->source);
+        *v++ = sql_s(e->subject);
+        *v++ = sql_u((uint64_t)e->facet);
+        *v++ = sql_u(t->tellers[t->picked[i]->teller].id);
+        *v++ = sql_u(e->seq);
+        *v++ = sql_u((uint64_t)e->kind);
+        *v++ = sql_u(e->time_usec);
+        *v++ = sql_s(e->scope);
+        *v++ = sql_s(e->job);
+        *v++ = sql_s(e->serial);
+        *v++ = sql_s(e->serial ? t->picked[i]->serial_key : NULL);
+        *v++ = sql_u(e->docked);
+        *v = sql_s(e->data);
 }
 
-/* Says the station that holds it that the drive was sent back, or never came? */
-static int is_back(struct taking *t, const struct job_record *r, size_t i)
+static int renew(struct taking *t)
 {
-        _cleanup_free_ char *subject = NULL, *source = NULL;
-        _cleanup_json_ json_t *text = NULL;
-        struct job_told e;
-        int k;
+        int r;
 
-        if (r->model.drives[i].state == BTH_DRIVE_STATE_NEVER_RECEIVED)
-                return 1;
-        k = job_event_subject(r, r->drives[i].serial, &subject);
-        if (k == 0)
-                k = find_holder(t->s, subject, &source, t->error);
-        if (k < 0 || !source)
-                return k;
-        k = find_told(t, source, subject, &text, &e);
-        return k <= 0 ? k : e.drive.state == BTH_DRIVE_STATE_SHIPPED_BACK;
-}
+        t->n_picked = 0;
+        for (size_t i = 0; i < t->n_events; i++) {
+                struct event *e = &t->events[i];
 
-/* The job ends when all its drives were sent back, from wherever. */
-static int end_job(struct taking *t, const struct job_record *r)
-{
-        const struct job_act act = { .job = r->id, .input.kind = JOB_INPUT_RETURNED };
-        struct job_outcome outcome;
-        int k = 1;
-
-        for (size_t i = 0; i < r->model.n_drives && k == 1; i++)
-                k = is_back(t, r, i);
-        if (k == 1)
-                k = store_step(t->s, &act, t->policy, t->now_usec, NULL, &outcome, t->error);
-        return k == -EPERM ? 0 : k;
-}
-
-static int settle_in(struct taking *t, const struct touched *o, struct job_record *r, size_t i)
-{
-        _cleanup_free_ char *source = NULL;
-        _cleanup_json_ json_t *text = NULL;
-        struct job_told e;
-        int k = find_holder(t->s, o->subject, &source, t->error);
-
-        if (k < 0 || !source)
-                return k;
-        k = find_told(t, source, o->subject, &text, &e);
-        if (k <= 0)
-                return k;
-        k = adopt(t, r, i, &e, source);
-        if (k == 0 && e.drive.state == BTH_DRIVE_STATE_SHIPPED_BACK)
-                k = end_job(t, r);
-        return k;
-}
-
-static int settle(struct taking *t, const struct touched *o)
-{
-        struct job_record *r = NULL;
-        char key[SERIAL_KEY_MAX], other[SERIAL_KEY_MAX];
-        int k = o->moved ? look_for_twins(t, o->serial) : 0;
-
-        if (k < 0 || !o->ours)
-                return k;
-        k = job_store_find(t->s, o->scope, o->job, &r, t->error);
-        if (k < 0)
-                return k == -ENOENT ? 0 : k;
-        store_serial_key(o->serial, key);
-        for (size_t i = 0; i < r->model.n_drives && k == 0; i++) {
-                store_serial_key(r->drives[i].serial, other);
-                if (strcmp(key, other) == 0)
-                        k = settle_in(t, o, r, i);
+                if (!e->fresh)
+                        continue;
+                if (e->told.serial)
+                        store_serial_key(e->told.serial, e->serial_key);
+                t->picked[t->n_picked++] = e;
         }
-        (void)job_record_free(r);
-        return k;
+        r = sql_many(t->w.s, t->w.error,
+                     "INSERT INTO hub_facets (source, subject, facet, station, seq, kind,"
+                     " time_usec, scope, job, serial, serial_key, docked, data)"
+                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                     " ON CONFLICT (source, subject, facet) DO UPDATE SET"
+                     " station = excluded.station, seq = excluded.seq, kind = excluded.kind,"
+                     " time_usec = excluded.time_usec, docked = excluded.docked,"
+                     " data = excluded.data WHERE excluded.station > hub_facets.station"
+                     " OR (excluded.station = hub_facets.station"
+                     " AND excluded.seq > hub_facets.seq)",
+                     "ssuuuuussssus",
+                     &(struct sql_many){ .n = t->n_picked,
+                                         .userdata = t,
+                                         .arguments = put_facet,
+                                         .changes = t->changes });
+        for (size_t i = 0; i < t->n_picked && r == 0; i++)
+                t->picked[i]->newest = t->changes[i] > 0;
+        return r;
+}
+
+static void judge(struct taking *t, const struct event *e)
+{
+        struct teller *its = &t->tellers[e->teller];
+
+        if (e->newest) {
+                its->applied++;
+                t->result->applied++;
+        } else if (e->fresh && has_history(e)) {
+                its->late++;
+                t->result->late++;
+        } else {
+                its->duplicates++;
+                t->result->duplicates++;
+        }
 }
 
 /* --- the batch --- */
 
-static int take_all(struct taking *t, const json_t *events, const char *source)
+static size_t touch(struct taking *t)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < t->n_events; i++) {
+                const struct job_told *e = &t->events[i].told;
+
+                if (t->events[i].newest && e->serial)
+                        t->touched[n++] = (struct hub_touch){
+                                .subject = e->subject,
+                                .scope = e->scope,
+                                .job = e->job,
+                                .serial = e->serial,
+                                .ours = e->job && e->from_hub,
+                                .moved = e->facet == JOB_FACET_DOCKING,
+                        };
+        }
+        return n;
+}
+
+static int take_all(struct taking *t, const char *source)
 {
         int r = source ? hear(t, source, "") : 0;
 
-        for (size_t i = 0; i < json_array_size(events) && r == 0; i++)
-                r = take_one(t, i, json_array_get(events, i));
+        for (size_t i = 0; i < t->n_events && r == 0; i++)
+                r = enter_teller(t, &t->events[i]);
+        if (r == 0)
+                r = remember(t);
+        if (r == 0)
+                r = renew(t);
+        for (size_t i = 0; i < t->n_events && r == 0; i++)
+                judge(t, &t->events[i]);
         if (r == 0)
                 r = count(t);
-        for (size_t i = 0; i < t->n_touched && r == 0; i++)
-                r = settle(t, &t->touched[i]);
-        return r;
+        return r < 0 ? r : hub_settle(&t->w, t->touched, touch(t));
+}
+
+static int make_room(struct taking *t, size_t n)
+{
+        t->events = calloc(n + 1, sizeof *t->events);
+        t->tellers = calloc(n + 1, sizeof *t->tellers);
+        t->picked = calloc(n + 1, sizeof(struct event *));
+        t->changes = calloc(n + 1, sizeof *t->changes);
+        t->touched = calloc(n + 1, sizeof *t->touched);
+        return t->events && t->tellers && t->picked && t->changes && t->touched ? 0 : -ENOMEM;
+}
+
+static void taking_clear(struct taking *t)
+{
+        for (size_t i = 0; i < t->n_events; i++)
+                job_told_clear(&t->events[i].told);
+        free(t->events);
+        free(t->tellers);
+        free(t->picked);
+        free(t->changes);
+        free(t->touched);
 }
 
 static int check_batch(const json_t *events, const char *source, struct bth_error *error)
@@ -476,31 +368,26 @@ int job_hub_take(struct job_store *s, const json_t *events, const char *source,
 {
         struct job_hub_result result = { 0 };
         struct taking t = {
-                .s = s, .policy = policy, .now_usec = now_usec, .error = error, .result = &result
+                .w = { .s = s, .policy = policy, .now_usec = now_usec, .error = error },
+                .result = &result,
         };
         int r = check_batch(events, source, error);
 
         if (r < 0)
                 return r;
-        t.touched = calloc(json_array_size(events) + 1, sizeof *t.touched);
-        r = t.touched ? sql_begin(s, error) : -ENOMEM;
+        r = make_room(&t, json_array_size(events));
         if (r == 0)
-                r = sql_end(s, take_all(&t, events, source), error);
-        free(t.touched);
+                r = read_all(&t, events);
+        if (r == 0)
+                r = sql_begin(s, error);
+        if (r == 0)
+                r = sql_end(s, take_all(&t, source), error);
+        taking_clear(&t);
         if (r < 0)
                 job_hub_result_clear(&result);
         else
                 *ret_result = result;
         return r;
-}
-
-int job_hub_holder(struct job_store *s, const struct job_record *r, size_t drive, char **ret_source,
-                   struct bth_error *error)
-{
-        _cleanup_free_ char *subject = NULL;
-        int k = job_event_subject(r, r->drives[drive].serial, &subject);
-
-        return k < 0 ? k : find_holder(s, subject, ret_source, error);
 }
 
 int job_hub_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error)

@@ -11,9 +11,16 @@
  * that breaks inside takes the transaction back, whose caller is told to come again (-EAGAIN). When
  * it breaks under COMMIT nobody knows whether that was done: the callers' requests may come twice.
  *
+ * Each answer that is waited for is a round trip. Statements whose answers can wait (sql_later()),
+ * and the many of sql_many(), go through libpq's pipeline: they are sent as they come, the server
+ * runs them meanwhile, and their answers are taken when one is needed, when PIPELINE_MAX wait, or
+ * before COMMIT. After one that failed the server skips the others of the pipeline, and the
+ * transaction can only be taken back; libpq reads while it cannot write, so neither side can wait
+ * for the other for ever.
+ *
  * Statements are written for SQLite; `words` names what is called otherwise here. The server needs
  * ICU, for names that are compared without regard to case.
- * Source: PostgreSQL 15, chapters 13, 34; appendix A (error codes). */
+ * Source: PostgreSQL 15, chapters 13, 34 (34.5: pipelines); appendix A (error codes). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +36,7 @@
 #define OID_TEXT        25u
 #define OID_BYTEA       17u
 #define NUMBER_MAX      24
+#define PIPELINE_MAX    256u /* answers that wait */
 
 static const struct {
         const char *lite, *pg;
@@ -64,6 +72,10 @@ struct pg {
         unsigned n_statements;
         int changes;
         bool inside;
+        /* the pipeline; empty outside of a transaction */
+        size_t n_waiting;
+        bool wanted[PIPELINE_MAX];
+        PGresult *answers[PIPELINE_MAX]; /* to those that were wanted, until they are taken */
 };
 
 /* --- errors --- */
@@ -110,6 +122,14 @@ static void be_quiet(void *unused, const PGresult *result)
         (void)result;
 }
 
+/* There is an index for whatever is asked often. A server that has not counted its rows yet would
+ * read a whole table instead, because it was small once, until its autovacuum comes by. */
+static void set_up(struct pg *pg)
+{
+        if (PQstatus(pg->connection) == CONNECTION_OK)
+                PQclear(PQexec(pg->connection, "SET enable_seqscan = off"));
+}
+
 /* Is there a connection? One that broke is made anew, but not inside of a transaction, which is
  * lost then. */
 static int connect_again(struct pg *pg, struct bth_error *error)
@@ -118,6 +138,7 @@ static int connect_again(struct pg *pg, struct bth_error *error)
                 return 0;
         if (!pg->inside) {
                 PQreset(pg->connection);
+                set_up(pg);
                 pg->number++;
         }
         return !pg->inside && PQstatus(pg->connection) == CONNECTION_OK ? 0
@@ -227,6 +248,64 @@ static int pg_bind(struct sql_statement *st, const struct sql_value *values, siz
         return 0;
 }
 
+/* --- the pipeline --- */
+
+/* Takes all answers that wait. When one is an error, all are gone, and the first error is told. */
+static int receive(struct pg *pg, struct bth_error *error)
+{
+        const size_t n = pg->n_waiting;
+        int r = 0;
+
+        if (PQpipelineStatus(pg->connection) == PQ_PIPELINE_OFF)
+                return 0;
+        pg->n_waiting = 0;
+        if (!PQpipelineSync(pg->connection))
+                r = pg_error(pg, NULL, error);
+        for (size_t i = 0; i < n; i++) {
+                PGresult *answer = PQgetResult(pg->connection);
+
+                if (r == 0 && !is_well(answer))
+                        r = pg_error(pg, answer, error);
+                PQclear(PQgetResult(pg->connection)); /* NULL: the end of one */
+                if (pg->wanted[i])
+                        pg->answers[i] = answer;
+                else
+                        PQclear(answer);
+        }
+        PQclear(PQgetResult(pg->connection)); /* to the sync */
+        if (!PQexitPipelineMode(pg->connection) && r == 0)
+                r = pg_error(pg, NULL, error);
+        for (size_t i = 0; i < n && r < 0; i++)
+                if (pg->wanted[i]) {
+                        PQclear(pg->answers[i]);
+                        pg->answers[i] = NULL;
+                }
+        return r;
+}
+
+/* Puts a statement that is prepared behind those that wait. */
+static int enqueue(struct pg *pg, const struct pg_statement *p, bool wanted,
+                   struct bth_error *error)
+{
+        if (!PQenterPipelineMode(pg->connection) ||
+            !PQsendQueryPrepared(pg->connection, p->name, p->n, p->values, p->lengths, p->formats,
+                                 0))
+                return pg_error(pg, NULL, error);
+        pg->wanted[pg->n_waiting++] = wanted;
+        return 0;
+}
+
+static void note_changes(struct pg *pg, const PGresult *result)
+{
+        uint64_t n;
+
+        if (PQresultStatus(result) == PGRES_COMMAND_OK)
+                /* "" for what counts no rows */
+                pg->changes = bth_parse_u64(PQcmdTuples((PGresult *)result), &n) == 0 ? (int)n : 0;
+}
+
+/* --- running --- */
+
 /* On this connection, if it is not yet. NULL result: it was. */
 static bool prepare_here(struct pg *pg, struct pg_statement *p)
 {
@@ -241,11 +320,32 @@ static bool prepare_here(struct pg *pg, struct pg_statement *p)
         return true;
 }
 
+/* Behind those that wait, and with them in one round trip. */
+static int run_behind(struct pg *pg, struct pg_statement *p, struct bth_error *error)
+{
+        const size_t at = pg->n_waiting;
+        int r = enqueue(pg, p, true, error);
+
+        if (r == 0)
+                r = receive(pg, error);
+        if (r == 0) {
+                p->result = take_ptr(pg->answers[at]);
+                note_changes(pg, p->result);
+        }
+        return r;
+}
+
 static int run(struct pg *pg, struct pg_statement *p, struct bth_error *error)
 {
-        for (int again = 0; again < 2; again++) {
-                int r = connect_again(pg, error);
+        int r;
 
+        if (pg->n_waiting > 0 && pg->n_waiting < PIPELINE_MAX && p->connection == pg->number)
+                return run_behind(pg, p, error);
+        r = receive(pg, error);
+        if (r < 0)
+                return r;
+        for (int again = 0; again < 2; again++) {
+                r = connect_again(pg, error);
                 if (r < 0)
                         return r;
                 if (prepare_here(pg, p))
@@ -258,12 +358,7 @@ static int run(struct pg *pg, struct pg_statement *p, struct bth_error *error)
                 PQclear(p->result);
                 p->result = NULL;
         }
-        if (PQresultStatus(p->result) == PGRES_COMMAND_OK) {
-                uint64_t n;
-
-                /* "" for what counts no rows */
-                pg->changes = bth_parse_u64(PQcmdTuples(p->result), &n) == 0 ? (int)n : 0;
-        }
+        note_changes(pg, p->result);
         return 0;
 }
 
@@ -338,6 +433,78 @@ static void pg_finalize(struct sql_statement *st)
         free(p);
 }
 
+/* --- many at once --- */
+
+/* Prepared, and with room behind those that wait. */
+static int make_ready(struct pg *pg, struct pg_statement *p, struct bth_error *error)
+{
+        int r = pg->n_waiting < PIPELINE_MAX && p->connection == pg->number ? 0
+                                                                            : receive(pg, error);
+
+        if (r == 0)
+                r = connect_again(pg, error);
+        if (r == 0 && !prepare_here(pg, p)) {
+                r = pg_error(pg, p->result, error);
+                PQclear(take_ptr(p->result));
+        }
+        return r;
+}
+
+static int pg_later(struct sql_statement *st, const struct sql_value *values, size_t n,
+                    struct bth_error *error)
+{
+        struct pg *pg = st->store->handle;
+        int r = make_ready(pg, st->handle, error);
+
+        if (r == 0)
+                r = pg_bind(st, values, n, error);
+        return r < 0 ? r : enqueue(pg, st->handle, false, error);
+}
+
+/* The sets from `first` on that the pipeline has room for; their number, or an error. */
+static int run_some(struct sql_statement *st, const struct sql_many *many, size_t first,
+                    struct bth_error *error)
+{
+        struct sql_value values[SQL_MAX_ARGUMENTS];
+        struct pg *pg = st->store->handle;
+        struct pg_statement *p = st->handle;
+        const size_t at = pg->n_waiting, n = MIN(many->n - first, PIPELINE_MAX - at);
+        int r = 0;
+
+        for (size_t i = 0; i < n && r == 0; i++) {
+                many->arguments(many->userdata, first + i, values);
+                r = pg_bind(st, values, (size_t)p->n, error);
+                if (r == 0)
+                        r = enqueue(pg, p, true, error);
+        }
+        if (r == 0)
+                r = receive(pg, error);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                p->result = take_ptr(pg->answers[at + i]);
+                p->row = -1;
+                note_changes(pg, p->result);
+                if (r == 0)
+                        r = sql_give(st, many, first + i, error);
+                pg_reset(st);
+        }
+        return r < 0 ? r : (int)n;
+}
+
+static int pg_many(struct sql_statement *st, const struct sql_many *many, struct bth_error *error)
+{
+        struct pg *pg = st->store->handle;
+        int r = 0;
+
+        for (size_t i = 0; i < many->n && r >= 0; i += (size_t)MAX(r, 0)) {
+                r = make_ready(pg, st->handle, error);
+                if (r == 0)
+                        r = run_some(st, many, i, error);
+        }
+        return MIN(r, 0);
+}
+
 static int pg_changes(struct job_store *s)
 {
         const struct pg *pg = s->handle;
@@ -358,8 +525,10 @@ static uint64_t pg_last_id(struct job_store *s)
 static int pg_end(struct job_store *s, bool commit, struct bth_error *error)
 {
         struct pg *pg = s->handle;
-        int r;
+        int r = receive(pg, commit ? error : NULL);
 
+        if (r < 0 && commit)
+                return r;
         /* The server takes a transaction back in which something failed, and calls that well. */
         if (commit && PQtransactionStatus(pg->connection) == PQTRANS_INERROR)
                 return bth_error_set(error, -EIO, BTH_REASON_INTERNAL,
@@ -482,6 +651,8 @@ static const struct sql_backend postgresql = {
         .prepare = pg_prepare,
         .bind = pg_bind,
         .step = pg_step,
+        .later = pg_later,
+        .many = pg_many,
         .begin = pg_begin,
         .end = pg_end,
         .migrate = pg_migrate,
@@ -508,6 +679,7 @@ int sql_pg_open(struct job_store *s, const char *url, struct bth_error *error)
         if (!pg->connection)
                 return -ENOMEM;
         (void)PQsetNoticeReceiver(pg->connection, be_quiet, NULL);
+        set_up(pg);
         if (PQstatus(pg->connection) == CONNECTION_OK)
                 return 0;
         return bth_error_set(error, -EAGAIN, BTH_REASON_NETWORK,

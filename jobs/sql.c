@@ -18,6 +18,7 @@ static int prepare(struct job_store *s, const char *text, const char *types,
         struct sql_statement *st;
         int r;
 
+        assert(!s->giving);
         for (size_t i = 0; i < s->n_statements; i++)
                 if (s->statements[i].text == text) {
                         *ret = &s->statements[i];
@@ -34,25 +35,37 @@ static int prepare(struct job_store *s, const char *text, const char *types,
         return 0;
 }
 
+struct sql_value sql_s(const char *text)
+{
+        return (struct sql_value){ .type = 's', .data = text, .n = text ? strlen(text) : 0 };
+}
+
 static struct sql_value value_of(char type, va_list *ap)
 {
         struct sql_value v = { .type = type };
 
         switch (type) {
         case 'u':
-                v.number = va_arg(*ap, uint64_t);
-                break;
+                return sql_u(va_arg(*ap, uint64_t));
         case 's':
-                v.data = va_arg(*ap, const char *);
-                v.n = v.data ? strlen(v.data) : 0;
-                break;
+                return sql_s(va_arg(*ap, const char *));
         default:
                 assert(type == 'b');
                 v.data = va_arg(*ap, const void *);
                 v.n = va_arg(*ap, size_t);
-                break;
+                return v;
         }
-        return v;
+}
+
+static size_t values_of(const char *types, va_list *ap, struct sql_value values[SQL_MAX_ARGUMENTS])
+{
+        size_t n = 0;
+
+        for (; types[n]; n++) {
+                assert(n < SQL_MAX_ARGUMENTS);
+                values[n] = value_of(types[n], ap);
+        }
+        return n;
 }
 
 static int sql_v(struct job_store *s, struct bth_error *error, struct sql_statement **ret,
@@ -60,16 +73,11 @@ static int sql_v(struct job_store *s, struct bth_error *error, struct sql_statem
 {
         struct sql_value values[SQL_MAX_ARGUMENTS];
         struct sql_statement *st;
-        size_t n = 0;
         int r = prepare(s, text, types, &st, error);
 
         if (r < 0)
                 return r;
-        for (; types[n]; n++) {
-                assert(n < SQL_MAX_ARGUMENTS);
-                values[n] = value_of(types[n], ap);
-        }
-        r = s->backend->bind(st, values, n, error);
+        r = s->backend->bind(st, values, values_of(types, ap, values), error);
         if (r < 0) {
                 sql_done(st);
                 return r;
@@ -154,6 +162,87 @@ int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, cons
         return 0;
 }
 
+/* --- many at once --- */
+
+static int run_now(struct sql_statement *st, const struct sql_value *values, size_t n,
+                   struct bth_error *error)
+{
+        const struct sql_backend *b = st->store->backend;
+        int r = b->bind(st, values, n, error);
+
+        if (r == 0)
+                r = b->step(st, error);
+        b->reset(st);
+        return MIN(r, 0);
+}
+
+int sql_later(struct job_store *s, struct bth_error *error, const char *text, const char *types,
+              ...)
+{
+        struct sql_value values[SQL_MAX_ARGUMENTS];
+        struct sql_statement *st;
+        va_list ap;
+        size_t n;
+        int r = prepare(s, text, types, &st, error);
+
+        assert(s->depth > 0);
+        if (r < 0)
+                return r;
+        va_start(ap, types);
+        n = values_of(types, &ap, values);
+        va_end(ap);
+        return s->backend->later ? s->backend->later(st, values, n, error)
+                                 : run_now(st, values, n, error);
+}
+
+int sql_give(struct sql_statement *st, const struct sql_many *many, size_t i,
+             struct bth_error *error)
+{
+        struct job_store *s = st->store;
+        int r;
+
+        while ((r = s->backend->step(st, error)) == 1 && many->row) {
+                s->giving = true;
+                r = many->row(many->userdata, i, st);
+                s->giving = false;
+                if (r < 0)
+                        return r;
+        }
+        if (r == 0 && many->changes)
+                many->changes[i] = s->backend->changes(s);
+        return MIN(r, 0);
+}
+
+static int one_by_one(struct sql_statement *st, const struct sql_many *many,
+                      struct bth_error *error)
+{
+        const struct sql_backend *b = st->store->backend;
+        const size_t n_values = strlen(st->types);
+        struct sql_value values[SQL_MAX_ARGUMENTS];
+        int r = 0;
+
+        for (size_t i = 0; i < many->n && r == 0; i++) {
+                many->arguments(many->userdata, i, values);
+                r = b->bind(st, values, n_values, error);
+                if (r == 0)
+                        r = sql_give(st, many, i, error);
+                b->reset(st);
+        }
+        return r;
+}
+
+int sql_many(struct job_store *s, struct bth_error *error, const char *text, const char *types,
+             const struct sql_many *many)
+{
+        struct sql_statement *st;
+        int r = prepare(s, text, types, &st, error);
+
+        assert(s->depth > 0 && strlen(types) <= SQL_MAX_ARGUMENTS);
+        if (r < 0 || many->n == 0)
+                return r;
+        return s->backend->many ? s->backend->many(st, many, error) : one_by_one(st, many, error);
+}
+
 int sql_changes(struct job_store *s)
 {
         return s->backend->changes(s);
@@ -203,20 +292,28 @@ int sql_begin(struct job_store *s, struct bth_error *error)
         if (r == 0 && s->depth++ == 0) {
                 s->broken = 0;
                 s->scrub = false;
+                s->new_events = false;
         }
         return r;
 }
 
 static int end_outermost(struct job_store *s, int r, struct bth_error *error)
 {
+        uint64_t newest = s->last_event;
+
         if (r == 0 && s->broken < 0)
                 r = bth_error_set(error, -ECANCELED, BTH_REASON_INTERNAL,
                                   "a part of the change was not possible: %s",
                                   bth_strerror(s->broken));
+        /* Who writes is alone, and numbers grow: ours is the highest. */
+        if (r == 0 && s->new_events)
+                r = sql_number(s, error, &newest, "SELECT max(seq) FROM events", "");
         if (r == 0)
                 r = s->backend->end(s, true, error);
         if (r < 0)
                 (void)s->backend->end(s, false, NULL); /* what went wrong before is told */
+        else
+                s->last_event = newest;
         s->depth = 0;
         return r == 0 && s->scrub ? s->backend->scrub(s, error) : r;
 }

@@ -29,6 +29,24 @@ struct sql_value {
         size_t n;
 };
 
+/* A statement that is run once for each of `n` sets of arguments, in their order. Neither function
+ * may use the store. */
+struct sql_many {
+        size_t n;
+        void *userdata;
+        /* Writes set number `i`, with sql_u() and sql_s(), one for each type; their texts are
+         * borrowed until sql_many() returns. */
+        void (*arguments)(void *userdata, size_t i, struct sql_value *values);
+        /* For each row that it gives; a negative errno ends it. NULL: it gives none. */
+        int (*row)(void *userdata, size_t i, struct sql_statement *st);
+        int *changes; /* NULL, or room for `n`: how many rows each changed */
+};
+static inline struct sql_value sql_u(uint64_t number)
+{
+        return (struct sql_value){ .type = 'u', .number = number };
+}
+struct sql_value sql_s(const char *text); /* NULL as NULL */
+
 /* All but the last four may fail with errors of the store, and set `error`. */
 struct sql_backend {
         int (*prepare)(struct sql_statement *st, struct bth_error *error);
@@ -36,6 +54,10 @@ struct sql_backend {
         int (*bind)(struct sql_statement *st, const struct sql_value *values, size_t n,
                     struct bth_error *error);
         int (*step)(struct sql_statement *st, struct bth_error *error); /* 1: a row */
+        /* as sql_later() and sql_many(); NULL: there is no wire, so one after the other is best */
+        int (*later)(struct sql_statement *st, const struct sql_value *values, size_t n,
+                     struct bth_error *error);
+        int (*many)(struct sql_statement *st, const struct sql_many *many, struct bth_error *error);
         int (*begin)(struct job_store *s, bool reading, struct bth_error *error);
         int (*end)(struct job_store *s, bool commit, struct bth_error *error);
         int (*migrate)(struct job_store *s, struct bth_error *error);
@@ -57,6 +79,8 @@ struct job_store {
         unsigned depth;      /* of transactions in each other: one is the database's */
         int broken;          /* why the one that is open cannot be committed any more */
         bool scrub;          /* when it has been */
+        bool new_events;     /* were added in it */
+        bool giving;         /* a row of sql_many(): the store is not to be used */
         uint64_t last_event; /* that was added since the store was opened; 0: none */
         struct sql_statement statements[SQL_MAX_STATEMENTS];
         size_t n_statements;
@@ -98,9 +122,27 @@ int sql_run(struct job_store *s, struct bth_error *error, const char *text, cons
 int sql_number(struct job_store *s, struct bth_error *error, uint64_t *ret, const char *text,
                const char *types, ...) _must_check_;
 
-/* How many rows the last statement changed. Never an error. Returns it. */
+/* A server is asked over a wire, where each answer that is waited for costs a round trip; these two
+ * are for transactions of many statements, and wait once for many. In a file they are the same as
+ * one sql_run() after the other.
+ *
+ * Inside a transaction, as sql_run(), but nobody waits for what becomes of it: when it fails, one
+ * of the calls that follow says so, at the latest sql_end(), and nothing of the transaction is
+ * kept. Statements are run in the order of the calls, so that whatever is asked next sees what this
+ * one did. The arguments are borrowed for the call only. Returns 0 or an error of the store, of
+ * this statement or of one before it. */
+int sql_later(struct job_store *s, struct bth_error *error, const char *text, const char *types,
+              ...) _must_check_;
+/* Inside a transaction. Returns 0, an error of the store, or what row() returned. */
+int sql_many(struct job_store *s, struct bth_error *error, const char *text, const char *types,
+             const struct sql_many *many) _must_check_;
+/* Gives the rows of set number `i` to row(); for backends. Returns as sql_many(). */
+int sql_give(struct sql_statement *st, const struct sql_many *many, size_t i,
+             struct bth_error *error) _must_check_;
+
+/* How many rows the last sql_run() changed. Never an error. Returns it. */
 int sql_changes(struct job_store *s);
-/* The number that the database gave to the last row that was added. */
+/* The number that the database gave to the last row that sql_run() added. */
 uint64_t sql_last_id(struct job_store *s);
 
 uint64_t sql_u64(struct sql_statement *st, int column); /* 0 for NULL */
@@ -113,8 +155,9 @@ int sql_copy(struct sql_statement *st, int column, char **ret) _must_check_;
 int sql_secret(struct sql_statement *st, int column, struct bth_secret **ret) _must_check_;
 
 /* begin() takes the right to write; end(r) commits when r is 0, else takes everything back, and
- * returns r or the error of the commit. One inside of another is a part of it: what is written is
- * the outermost's to commit, and when a part ends with an error nothing of the whole is kept.
+ * returns r or the error of the commit, or of a statement that nobody has waited for. What was
+ * committed is on the disk. One inside of another is a part of it: what is written is the
+ * outermost's to commit, and when a part ends with an error nothing of the whole is kept.
  * Returns 0 or an error of the store; -ECANCELED when a part had failed and nobody said so. */
 int sql_begin(struct job_store *s, struct bth_error *error) _must_check_;
 int sql_end(struct job_store *s, int r, struct bth_error *error) _must_check_;
@@ -165,9 +208,14 @@ size_t store_subscription_length(const char *scope) _pure_;
  * of the store. */
 int store_list_ids(struct job_store *s, struct sql_statement *st, uint64_t *ids, size_t max,
                    size_t *ret_n, struct bth_error *error) _must_check_;
-/* Writes model and revision back. Returns 0. */
-int store_save(struct job_store *s, struct job_record *r, const struct job_policy *policy,
-               struct bth_error *error) _must_check_;
+/* Which drives differ between two models of one job, a bit each. */
+#define STORE_ALL_DRIVES ((1u << JOB_MAX_DRIVES) - 1)
+#define STORE_DRIVE(i)   (1u << (i))
+unsigned store_changed_drives(const struct job_model *a, const struct job_model *b) _pure_;
+/* Writes model and revision back, and of its drives those in `drives` with their sentence and bay.
+ * Returns 0 or an error of the store. */
+int store_save(struct job_store *s, struct job_record *r, unsigned drives,
+               const struct job_policy *policy, struct bth_error *error) _must_check_;
 
 /* Takes keys and personal data of a deleted job away, inside a transaction, and what is left of it
  * in the files after it. Returns 0. */

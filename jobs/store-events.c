@@ -38,14 +38,19 @@ static int take_out(struct job_store *s, uint64_t seq, struct bth_error *error)
 static int drop_progress(struct job_store *s, uint64_t job, size_t drive, struct bth_error *error)
 {
         uint64_t seq;
-        int r = sql_number(s, error, &seq,
-                           "SELECT seq FROM events WHERE kind = 8 AND job = ? AND drive = ?", "uu",
-                           job, (uint64_t)drive);
+        int r;
 
+        if (!s->outbox)
+                return sql_later(s, error,
+                                 "DELETE FROM events WHERE kind = 8 AND job = ? AND drive = ?",
+                                 "uu", job, (uint64_t)drive);
+        r = sql_number(s, error, &seq,
+                       "SELECT seq FROM events WHERE kind = 8 AND job = ? AND drive = ?", "uu", job,
+                       (uint64_t)drive);
         if (r < 0 || seq == 0)
                 return r;
         r = take_out(s, seq, error);
-        return r < 0 ? r : sql_run(s, error, "DELETE FROM events WHERE seq = ?", "u", seq);
+        return r < 0 ? r : sql_later(s, error, "DELETE FROM events WHERE seq = ?", "u", seq);
 }
 
 static int insert_event(struct job_store *s, const struct job_event *e, struct bth_error *error)
@@ -55,20 +60,21 @@ static int insert_event(struct job_store *s, const struct job_event *e, struct b
 
         if (e->serial)
                 store_serial_key(e->serial, key);
-        r = sql_run(s, error,
-                    "INSERT INTO events (kind, time_usec, job, drive, serial, serial_key, subject,"
-                    " who, data) VALUES (?, ?, nullif(?, 0), nullif(?, -1), ?, ?, ?, ?, ?)",
-                    "uuuusssss", (uint64_t)e->kind, e->time_usec, e->job, (uint64_t)e->drive,
-                    e->serial, e->serial ? key : NULL, e->subject, e->who, e->data);
-        if (r == 0)
-                s->last_event = sql_last_id(s);
+        r = sql_later(s, error,
+                      "INSERT INTO events (kind, time_usec, job, drive, serial, serial_key,"
+                      " subject, who, data)"
+                      " VALUES (?, ?, nullif(?, 0), nullif(?, -1), ?, ?, ?, ?, ?)",
+                      "uuuusssss", (uint64_t)e->kind, e->time_usec, e->job, (uint64_t)e->drive,
+                      e->serial, e->serial ? key : NULL, e->subject, e->who, e->data);
+        s->new_events |= r == 0;
         if (r < 0 || !s->outbox)
                 return r;
-        return sql_run(s, error,
-                       "INSERT INTO outbox (seq, lane, ready) VALUES (?1, ?2, CASE WHEN EXISTS"
-                       " (SELECT 1 FROM outbox WHERE lane = ?2 AND parked IS NULL)"
-                       " THEN 0 ELSE 1 END)",
-                       "uu", sql_last_id(s), lane_of(e->job, e->drive));
+        return sql_later(s, error,
+                         "INSERT INTO outbox (seq, lane, ready)"
+                         " VALUES ((SELECT max(seq) FROM events), ?1, CASE WHEN EXISTS"
+                         " (SELECT 1 FROM outbox WHERE lane = ?1 AND parked IS NULL)"
+                         " THEN 0 ELSE 1 END)",
+                         "u", lane_of(e->job, e->drive));
 }
 
 static int add_change(struct job_store *s, const struct job_record *r, const struct job_change *c,

@@ -217,7 +217,7 @@ static int insert_all(struct job_store *s, const struct job_draft *draft, struct
                             "ussus", r->id, draft->journal_name, draft->journal_sha256, now_usec,
                             who);
         if (k == 0)
-                k = store_save(s, r, &defaults, error);
+                k = store_save(s, r, STORE_ALL_DRIVES, &defaults, error);
         return k < 0 ? k : store_add_changes(s, r, outcome, now_usec, who, error);
 }
 
@@ -256,27 +256,38 @@ static int save_drive(struct job_store *s, const struct job_record *r, size_t i,
         const struct job_drive *v = &r->model.drives[i];
         const struct job_record_drive *d = &r->drives[i];
 
-        return sql_run(s, error,
-                       "UPDATE drives SET detail = ?, bay = ?" DRIVE_FIELDS(
-                               SET) " WHERE job = ? AND idx = ?",
-                       "ss" DRIVE_FIELDS(LETTER) "uu", d->detail, d->bay DRIVE_FIELDS(NUMBER),
-                       r->id, (uint64_t)i);
+        return sql_later(s, error,
+                         "UPDATE drives SET detail = ?, bay = ?" DRIVE_FIELDS(
+                                 SET) " WHERE job = ? AND idx = ?",
+                         "ss" DRIVE_FIELDS(LETTER) "uu", d->detail, d->bay DRIVE_FIELDS(NUMBER),
+                         r->id, (uint64_t)i);
 }
 
-int store_save(struct job_store *s, struct job_record *r, const struct job_policy *policy,
-               struct bth_error *error)
+unsigned store_changed_drives(const struct job_model *a, const struct job_model *b)
+{
+        unsigned drives = 0;
+
+        for (size_t i = 0; i < JOB_MAX_DRIVES; i++)
+                if (memcmp(&a->drives[i], &b->drives[i], sizeof a->drives[i]) != 0)
+                        drives |= STORE_DRIVE(i);
+        return drives;
+}
+
+int store_save(struct job_store *s, struct job_record *r, unsigned drives,
+               const struct job_policy *policy, struct bth_error *error)
 {
         const struct job_model *v = &r->model;
         const uint64_t deadline = job_deadline(v, policy);
         int k;
 
         r->revision++;
-        k = sql_run(s, error,
-                    "UPDATE jobs SET revision = ?, deadline_usec = nullif(?, -1)" JOB_FIELDS(
-                            SET) " WHERE id = ?",
-                    "uu" JOB_FIELDS(LETTER) "u", r->revision, deadline JOB_FIELDS(NUMBER), r->id);
+        k = sql_later(s, error,
+                      "UPDATE jobs SET revision = ?, deadline_usec = nullif(?, -1)" JOB_FIELDS(
+                              SET) " WHERE id = ?",
+                      "uu" JOB_FIELDS(LETTER) "u", r->revision, deadline JOB_FIELDS(NUMBER), r->id);
         for (size_t i = 0; i < v->n_drives && k == 0; i++)
-                k = save_drive(s, r, i, error);
+                if (drives & STORE_DRIVE(i))
+                        k = save_drive(s, r, i, error);
         return k;
 }
 
@@ -319,6 +330,7 @@ static int step_record(struct job_store *s, struct job_record *r, const struct j
                        struct job_outcome *ret_outcome, struct bth_error *error)
 {
         const struct job_model before = r->model;
+        unsigned drives = 0;
         int k = job_step(&r->model, policy, &act->input, now_usec, ret_outcome);
 
         if (k < 0)
@@ -327,8 +339,11 @@ static int step_record(struct job_store *s, struct job_record *r, const struct j
         if (ret_outcome->n_changes == 0 && memcmp(&before, &r->model, sizeof before) == 0)
                 return 0;
         k = set_detail(r, act, ret_outcome);
+        if (act->input.kind >= JOB_INPUT_FIRST_OF_DRIVE)
+                drives |= STORE_DRIVE(act->input.drive);
         if (k == 0)
-                k = store_save(s, r, policy, error);
+                k = store_save(s, r, drives | store_changed_drives(&before, &r->model), policy,
+                               error);
         if (k == 0 && says_deleted(ret_outcome))
                 k = store_forget_job(s, r->id, error);
         return k < 0 ? k : store_add_changes(s, r, ret_outcome, now_usec, who, error);
@@ -375,7 +390,7 @@ static int adopt(struct job_store *s, struct job_record *r, size_t drive,
         if (k == 0 && outcome.n_changes == 0 && memcmp(&before, &r->model, sizeof before) == 0)
                 return 0;
         if (k == 0)
-                k = store_save(s, r, policy, error);
+                k = store_save(s, r, store_changed_drives(&before, &r->model), policy, error);
         if (k == 0)
                 k = store_add_changes(s, r, &outcome, now_usec, who, error);
         return k < 0 ? k : 1;
@@ -449,7 +464,7 @@ static int tick_some(struct job_store *s, const struct job_policy *policy, uint6
 
                         r = store_load(s, ids[i], &record, error);
                         if (r == 0)
-                                r = store_save(s, &record, policy, error);
+                                r = store_save(s, &record, 0, policy, error);
                         store_record_clear(&record);
                 }
         }
@@ -500,7 +515,7 @@ static int touch_tags(struct job_store *s, uint64_t job, const struct job_policy
 
         if (r < 0)
                 return r;
-        r = record.model.deleted ? no_such_job(error) : store_save(s, &record, policy, error);
+        r = record.model.deleted ? no_such_job(error) : store_save(s, &record, 0, policy, error);
         if (r == 0)
                 r = store_add_changes(s, &record, &outcome, now_usec, who, error);
         store_record_clear(&record);
