@@ -56,8 +56,9 @@ class Missing(Exception):
     """The emulator is not there, and why."""
 
 
-def npm_folder() -> pathlib.Path:
-    run = subprocess.run([SOURCE / "scripts/npm-tools"], capture_output=True, text=True)
+def npm_folder(*which: str) -> pathlib.Path:
+    """The folder of the emulator and the clients; `which` is an option of scripts/npm-tools for another."""
+    run = subprocess.run([SOURCE / "scripts/npm-tools", *which], capture_output=True, text=True)
     if run.returncode:
         raise Missing(run.stderr.strip() or "scripts/npm-tools failed")
     return pathlib.Path(run.stdout.strip().splitlines()[-1])
