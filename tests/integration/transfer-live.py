@@ -48,8 +48,18 @@ def is_page(i: int) -> bool:
     return i % 7 != 0 and i % 5 != 0 and i % 11 == 0
 
 
+PERIOD = 251 * 256
+PLAIN = bytes((k * 7 + k // 251) & 255 for k in range(PERIOD))
+
+
+def pattern(n: int, shift: int) -> bytes:
+    """(k * 7 + k // 251 + shift) modulo 256 of every k below n."""
+    table = bytes((v + shift) & 255 for v in range(256))
+    return (PLAIN.translate(table) * (n // PERIOD + 1))[:n]
+
+
 def content_of(i: int) -> bytes:
-    data = bytearray((k * 7 + k // 251 + i * 13) & 255 for k in range(length_of(i)))
+    data = bytearray(pattern(length_of(i), i * 13))
     if is_page(i):
         for k in range(4096, len(data), 3 * 4096):
             data[k:k + 4096] = bytes(len(data[k:k + 4096]))
@@ -333,9 +343,8 @@ def page_ranges(program) -> None:
 
 
 def pages_content_of(i: int) -> bytes:
-    n, period = 10 << 20, 251 * 256
-    plain = bytes((k * 7 + k // 251 + i * 13) & 255 for k in range(period))
-    data = bytearray((plain * (n // period + 1))[:n])
+    n = 10 << 20
+    data = bytearray(pattern(n, i * 13))
     for k in range(4096, n, 3 * 4096):
         data[k:k + 4096] = bytes(len(data[k:k + 4096]))
     return bytes(data)
@@ -344,14 +353,7 @@ def pages_content_of(i: int) -> bytes:
 def long_content_of(i: int) -> bytes:
     """As transfer-live.c makes long blobs."""
     step, blocks, different = [(17 << 20, 4, 3), (20 << 20, 1, 2), (BLOCK, 8, 2)][i % 3]
-    period = 251 * 256  # of at * 7 + at // 251, modulo 256
-    plain = bytes((at * 7 + at // 251) & 255 for at in range(period))
-    out = b""
-    for block in range(blocks):
-        shift = (block % different * 5 + i * 13) & 255
-        table = bytes((v + shift) & 255 for v in range(256))
-        out += (plain.translate(table) * (step // period + 1))[:step]
-    return out
+    return b"".join(pattern(step, block % different * 5 + i * 13) for block in range(blocks))
 
 
 def check_long(server, indices) -> None:

@@ -80,11 +80,15 @@ static int load(const struct ntfs_image_options *o, struct ntfs_image *image)
 
 int ntfs_image_make(const struct ntfs_image_options *o, struct ntfs_image *ret)
 {
-        struct ntfs_image image = { .folder = "/tmp/berth-ntfs-XXXXXX" };
+        /* In memory where that can be: ntfs-3g calls fsync for each file that it closes. */
+        struct ntfs_image image = { .folder = "/dev/shm/berth-ntfs-XXXXXX" };
         int r;
 
-        if (!mkdtemp(image.folder))
-                return -errno;
+        if (!mkdtemp(image.folder)) {
+                image = (struct ntfs_image){ .folder = "/tmp/berth-ntfs-XXXXXX" };
+                if (!mkdtemp(image.folder))
+                        return -errno;
+        }
         r = prepare(o, &image);
         if (r == 0)
                 r = fill(o, &image);
