@@ -63,6 +63,15 @@ static void key_of(const char *address, uint8_t key[KEY_BYTES])
         }
 }
 
+bool dmn_gate_same_peer(const char *a, const char *b)
+{
+        uint8_t of_a[KEY_BYTES], of_b[KEY_BYTES];
+
+        key_of(a, of_a);
+        key_of(b, of_b);
+        return memcmp(of_a, of_b, KEY_BYTES) == 0;
+}
+
 static size_t set_of(const uint8_t key[KEY_BYTES])
 {
         uint32_t h = 2166136261u; /* FNV-1a; who fills a set only shares it with himself */

@@ -18,6 +18,9 @@ int dmn_gate_new(unsigned rate_per_sec, unsigned burst, struct dmn_gate **ret_ga
 struct dmn_gate *dmn_gate_free(struct dmn_gate *g); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(dmn_gate_free, struct dmn_gate *);
 
+/* Are these one peer: the same IPv4 address, however it is written, or of one /64? */
+bool dmn_gate_same_peer(const char *a, const char *b);
+
 /* May `address` (text of IPv4 or IPv6) ask now, at a `cost` of 1 or more? Then it is paid; and 0
  * is returned, else the seconds after which it may (at least 1). No errors. */
 unsigned dmn_gate_pass(struct dmn_gate *g, const char *address, unsigned cost, uint64_t now_usec);

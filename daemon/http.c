@@ -22,6 +22,7 @@
 #include "base/secret.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/gate.h"
 
 #define ACCEPT_AGAIN_USEC BTH_USEC_PER_SEC /* when the process has no descriptor left */
 #define STREAM_BLOCK      ((size_t)16 << 10)
@@ -606,7 +607,7 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
 static bool same_peer(const struct dmn_http_peer *a, const struct dmn_http_peer *b)
 {
         return a->local == b->local &&
-               (a->local ? a->uid == b->uid : strcmp(a->address, b->address) == 0);
+               (a->local ? a->uid == b->uid : dmn_gate_same_peer(a->address, b->address));
 }
 
 /* Returns 0 or -errno of getsockopt(2). */

@@ -55,7 +55,7 @@ struct dmn_http_options {
         int fd; /* listening; taken over also on error */
         /* 0: the numbers above */
         size_t body_bytes, header_bytes; /* of one request */
-        unsigned connections, per_peer;  /* at once: all, and of one user or address */
+        unsigned connections, per_peer;  /* at once: all, and of one user or peer (daemon/gate.h) */
         unsigned idle_sec;               /* without a byte */
         unsigned request_sec, reply_sec; /* from the first to the last byte, at most */
         const struct dmn_http_tls *tls;  /* NULL: plain; copied */

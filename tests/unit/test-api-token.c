@@ -248,6 +248,18 @@ static void test_gate(void **state)
         (void)dmn_gate_free(g);
 }
 
+/* Who has a whole network of addresses is one peer all the same. */
+static void test_same_peer(void **state)
+{
+        (void)state;
+        assert_true(dmn_gate_same_peer("192.0.2.1", "192.0.2.1"));
+        assert_true(dmn_gate_same_peer("192.0.2.1", "::ffff:192.0.2.1"));
+        assert_false(dmn_gate_same_peer("192.0.2.1", "192.0.2.2"));
+        assert_true(dmn_gate_same_peer("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"));
+        assert_false(dmn_gate_same_peer("2001:db8:0:1::1", "2001:db8:0:2::1"));
+        assert_false(dmn_gate_same_peer("2001:db8::1", "192.0.2.1"));
+}
+
 static void test_gate_is_bounded(void **state)
 {
         struct dmn_gate *g = NULL;
@@ -278,6 +290,7 @@ int main(void)
                 cmocka_unit_test(test_header),
                 cmocka_unit_test(test_added_behind_open_line),
                 cmocka_unit_test(test_added_by_root),
+                cmocka_unit_test(test_same_peer),
                 cmocka_unit_test(test_gate),
                 cmocka_unit_test(test_gate_is_bounded),
         };
