@@ -573,6 +573,8 @@ def identity(stage: Stage) -> None:
                                    identity_client="an-id", **more)
                 assert worker.result["copy_status"] == "Completed", worker.result
                 check_copied(stage, "identity", files)
+                # The account has a credential: that the manifest brings none is not worth a line.
+                assert "credential-missing" not in [note["name"] for note in worker.notes], worker.notes
                 assert len(given.asked) >= 2, given.asked
                 assert all("client_id=an-id" in path and header == "true" for path, header in given.asked), given.asked
             with Identity("") as given, stage.worker(
