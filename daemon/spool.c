@@ -17,11 +17,8 @@
 
 #define ENTRIES_MAX   4096u /* that are known at a time */
 #define NAMES_TRIED   1000u /* NAME, NAME.2, … of what was done */
-#define RESULT        "result.txt"
 #define TEXT_MODE     0640
 #define FOLDER_MODE   0750
-#define DONE          "done"
-#define REJECTED      "rejected"
 #define SPOOL_EVENTS  (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
 #define FOLDER_EVENTS (IN_CREATE | IN_MOVED_TO)
 
@@ -153,7 +150,7 @@ static void tell(struct dmn_spool *s, const char *path, const char *text)
         char beside[PATH_MAX + 8];
 
         if (fd >= 0) {
-                write_text(fd, RESULT, text);
+                write_text(fd, DMN_SPOOL_RESULT, text);
                 return;
         }
         (void)snprintf(beside, sizeof beside, "%s.txt", path);
@@ -210,7 +207,7 @@ static void fail(struct dmn_spool *s, const struct bth_error *e)
         (void)bth_error_to_string(e, text, sizeof text);
         if (!is_passing(e)) {
                 bth_log(LOG_WARNING, "the spool's '%s' was rejected: %s", s->active, text);
-                settle(s, REJECTED, text);
+                settle(s, DMN_SPOOL_REJECTED, text);
                 return;
         }
         k = know(s, s->active);
@@ -254,7 +251,7 @@ static void done(void *userdata, const struct dmn_imported *imported, const stru
                 r = add_notes(&text, imported);
         bth_log(LOG_INFO, "the spool's '%s': the job '%s' %s", s->active, imported->name,
                 imported->already ? "was made before" : "was made");
-        settle(s, DONE, r == 0 ? text.data : "The job was made.\n");
+        settle(s, DMN_SPOOL_DONE, r == 0 ? text.data : "The job was made.\n");
         if (s->events->made && !imported->already)
                 s->events->made(s->userdata, imported->job);
 }
@@ -356,7 +353,8 @@ static bool may_take(struct dmn_spool *s, const char *name)
 
 static bool is_candidate(const char *name)
 {
-        return name[0] != '.' && strcmp(name, DONE) != 0 && strcmp(name, REJECTED) != 0;
+        return name[0] != '.' && strcmp(name, DMN_SPOOL_DONE) != 0 &&
+               strcmp(name, DMN_SPOOL_REJECTED) != 0;
 }
 
 static int on_look(sd_event_source *source, void *userdata)
@@ -448,7 +446,7 @@ static int on_spool(sd_event_source *source, const struct inotify_event *event, 
 
 static int open_folder(struct dmn_spool *s, struct bth_error *error)
 {
-        static const char *const folders[] = { DONE, REJECTED };
+        static const char *const folders[] = { DMN_SPOOL_DONE, DMN_SPOOL_REJECTED };
 
         bth_error_at(error, s->folder, 0, BTH_ERROR_NO_OFFSET);
         s->fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -21,6 +21,10 @@
 #define DMN_SPOOL_QUIET_USEC (UINT64_C(10) * 1000000) /* of a file that was there at the start */
 #define DMN_SPOOL_AGAIN_USEC (UINT64_C(60) * 1000000) /* before what failed is tried again */
 
+#define DMN_SPOOL_DONE     "done"
+#define DMN_SPOOL_REJECTED "rejected"
+#define DMN_SPOOL_RESULT   "result.txt" /* of a folder; of a file FILE.txt */
+
 struct dmn_spool_events {
         /* Begins an import, as dmn_import_begin() with the station's own; `import->account` is NULL
          * where the entry names none. Returns as dmn_import_begin(). */
@@ -41,6 +45,9 @@ int dmn_spool_new(sd_event *loop, const char *folder, const struct dmn_spool_eve
 /* What is being read is read again by the next one. NULL is fine; returns NULL. */
 struct dmn_spool *dmn_spool_free(struct dmn_spool *s);
 DEFINE_CLEANUP(dmn_spool_free, struct dmn_spool *);
+
+/* Takes away what was done or rejected before that time. Needs no spool; any thread; blocks. */
+void dmn_spool_forget(const char *spool, uint64_t before_usec);
 
 /* Tries what failed before at once: the configuration is another. */
 void dmn_spool_again(struct dmn_spool *s);

@@ -136,6 +136,7 @@ struct tick {
         struct job_policy policy;
         uint64_t next_usec;
         bool forget;
+        char *spool_directory;  /* NULL: none */
         char state_directory[]; /* a copy: the configuration may change meanwhile */
 };
 
@@ -151,7 +152,15 @@ static int task_tick(struct job_store *store, void *userdata, struct bth_error *
                 r = job_hub_prune(store, now - JOB_KEPT_USEC, error);
         if (r >= 0 && t->forget)
                 r = dmn_transfers_forget(store, t->state_directory, error);
+        if (t->forget && t->spool_directory)
+                dmn_spool_forget(t->spool_directory, now - JOB_KEPT_USEC);
         return r < 0 ? r : 0;
+}
+
+static void tick_free(struct tick *t)
+{
+        free(t->spool_directory);
+        free(t);
 }
 
 static void look(struct dmn_station *s);
@@ -173,7 +182,7 @@ static void ticked(void *userdata, int r, const struct bth_error *error)
         else
                 (void)sd_event_source_set_time(s->clock, now + DMN_BACKOFF_MAX_USEC);
         (void)sd_event_source_set_enabled(s->clock, SD_EVENT_ONESHOT);
-        free(t);
+        tick_free(t);
         if (s->look_again) {
                 s->look_again = false;
                 look(s);
@@ -195,13 +204,15 @@ static void look(struct dmn_station *s)
                 return;
         t->station = s;
         t->policy = s->policy;
+        if (s->config->spool_directory)
+                t->spool_directory = strdup(s->config->spool_directory);
         t->forget = bth_now_realtime_usec() - s->forgot_usec >= FORGET_EVERY_USEC;
         memcpy(t->state_directory, s->config->state_directory,
                strlen(s->config->state_directory) + 1);
         if (dmn_station_submit(s, task_tick, ticked, t) == 0)
                 s->looking = true;
         else
-                free(t);
+                tick_free(t);
 }
 
 void dmn_station_look(struct dmn_station *s)

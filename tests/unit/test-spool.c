@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "daemon/spool-entry.h"
 #include "daemon/spool.h"
 
@@ -399,6 +400,47 @@ static void test_stop_before_store(void **state)
         expect_jobs(s, "batch ");
 }
 
+static void make_old(struct seen *s, const char *name)
+{
+        const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1000000 } };
+
+        assert_int_equal(utimensat(AT_FDCWD, world_path(&s->w, name), times, 0), 0);
+}
+
+/* Journals and what stands in job.conf do not outlive their jobs; what others keep there does. */
+static void test_forgets(void **state)
+{
+        struct seen *s = *state;
+
+        make_folder(s, "spool/done");
+        make_folder(s, "spool/done/old");
+        make_folder(s, "spool/done/new");
+        make_folder(s, "spool/done/foreign");
+        make_folder(s, "spool/rejected");
+        world_write(&s->w, "spool/done/old/a.jrn", "key");
+        world_write(&s->w, "spool/done/old/job.conf", "tracking");
+        world_write(&s->w, "spool/done/old/result.txt", "made");
+        world_write(&s->w, "spool/done/new/a.jrn", "key");
+        world_write(&s->w, "spool/done/new/result.txt", "made");
+        world_write(&s->w, "spool/done/foreign/a.jrn", "key");
+        world_write(&s->w, "spool/done/notes", "of somebody");
+        world_write(&s->w, "spool/rejected/b.jrn", "key");
+        world_write(&s->w, "spool/rejected/b.jrn.txt", "rejected");
+        make_old(s, "spool/done/old/result.txt");
+        make_old(s, "spool/done/new/a.jrn");
+        make_old(s, "spool/done/foreign/a.jrn");
+        make_old(s, "spool/done/notes");
+        make_old(s, "spool/rejected/b.jrn.txt");
+        dmn_spool_forget(world_path(&s->w, "spool"), 2000000 * BTH_USEC_PER_SEC);
+        assert_false(is_there(s, "spool/done/old"));
+        assert_true(is_there(s, "spool/done/new/a.jrn"));
+        assert_true(is_there(s, "spool/done/foreign/a.jrn"));
+        assert_true(is_there(s, "spool/done/notes"));
+        assert_false(is_there(s, "spool/rejected/b.jrn"));
+        assert_false(is_there(s, "spool/rejected/b.jrn.txt"));
+        dmn_spool_forget(world_path(&s->w, "nowhere"), UINT64_MAX);
+}
+
 static void test_no_folder(void **state)
 {
         static const struct dmn_spool_events events = { import, made };
@@ -427,6 +469,7 @@ int main(void)
                 TEST(test_later),
                 TEST(test_stop_after_store),
                 TEST(test_stop_before_store),
+                TEST(test_forgets),
                 TEST(test_no_folder),
         };
 
