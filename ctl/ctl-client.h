@@ -50,6 +50,9 @@
         X(JOB_DELETE, "DELETE", "/v1/jobs/{job}")              \
         X(JOB_FORGET, "POST", "/v1/jobs/{job}/forget")         \
         X(EVENTS_LIST, "GET", "/v1/events")                    \
+        X(OUTBOX_LIST, "GET", "/v1/outbox")                    \
+        X(OUTBOX_RESEND, "POST", "/v1/outbox/{event}/resend")  \
+        X(OUTBOX_DROP, "POST", "/v1/outbox/{event}/drop")      \
         X(HUB_STATIONS, "GET", "/v1/hub/stations")             \
         X(HUB_DRIVES, "GET", "/v1/hub/drives")                 \
         X(HUB_CONFLICTS, "GET", "/v1/hub/conflicts")

@@ -14,6 +14,7 @@ extern const struct ctl_verb ctl_jobs, ctl_job_import, ctl_job_show, ctl_job_shi
 extern const struct ctl_verb ctl_missing, ctl_retry, ctl_pause, ctl_resume, ctl_give_up;
 extern const struct ctl_verb ctl_history, ctl_receipt, ctl_logs;
 extern const struct ctl_verb ctl_station, ctl_limit, ctl_reload, ctl_config, ctl_names;
+extern const struct ctl_verb ctl_outbox_list, ctl_outbox_resend, ctl_outbox_drop;
 extern const struct ctl_verb ctl_hub_stations, ctl_hub_drives, ctl_hub_conflicts;
 
 /* Prints a table of an answer. */

@@ -56,7 +56,8 @@ static void rest(struct dmn_upstream *u)
 static int settle_task(struct job_store *s, void *userdata, struct bth_error *error)
 {
         struct dmn_upstream *u = userdata;
-        int r = job_store_outbox_settle(s, u->batch.marks, u->batch.n_marks, error);
+        int r = job_store_outbox_settle(s, u->batch.marks, u->batch.n_marks,
+                                        bth_now_realtime_usec(), error);
 
         return r < 0 ? r : job_store_outbox_state(s, &u->batch.outbox, error);
 }

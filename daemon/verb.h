@@ -68,6 +68,10 @@ bool dmn_right_allows(enum dmn_right have, enum dmn_right need) _const_;
         X(JOB_FORGET, "POST", "/v1/jobs/{job}/forget", ADMIN,                                    \
           "takes its addresses and tracking numbers away")                                       \
         X(EVENTS_LIST, "GET", "/v1/events", READ, "the history of jobs and drives")              \
+        X(OUTBOX_LIST, "GET", "/v1/outbox", READ, "the events that the job service refused")     \
+        X(OUTBOX_RESEND, "POST", "/v1/outbox/{event}/resend", OPERATE,                           \
+          "sends a refused event again")                                                         \
+        X(OUTBOX_DROP, "POST", "/v1/outbox/{event}/drop", OPERATE, "gives a refused event up")   \
         X(HUB_EVENTS, "POST", "/v1/hub/events", STATION, "takes the events of a station")        \
         X(HUB_JOBS, "GET", "/v1/hub/jobs", STATION, "the jobs that a station needs, with keys")  \
         X(HUB_STATIONS, "GET", "/v1/hub/stations", READ, "the stations that were heard")         \

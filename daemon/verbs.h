@@ -53,6 +53,11 @@ void dmn_do_drive_logs(struct dmn_station *s, struct dmn_call *c);
 /* verbs-events.c */
 void dmn_do_events_list(struct dmn_station *s, struct dmn_call *c);
 
+/* verbs-outbox.c */
+void dmn_do_outbox_list(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_outbox_resend(struct dmn_station *s, struct dmn_call *c);
+void dmn_do_outbox_drop(struct dmn_station *s, struct dmn_call *c);
+
 /* verbs-hub.c */
 void dmn_do_hub_events(struct dmn_station *s, struct dmn_call *c);
 void dmn_do_hub_jobs(struct dmn_station *s, struct dmn_call *c);

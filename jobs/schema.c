@@ -127,6 +127,10 @@ static const char *const migrations[] = {
         /* Of the parcel in which the drives come: as it stands in `value`, and gone with it. */
         "ALTER TABLE personal ADD COLUMN tracking TEXT COLLATE NOCASE;"
         "CREATE INDEX personal_by_tracking ON personal (tracking, job) WHERE tracking IS NOT NULL;",
+
+        /* 4: since when an event is parked; NULL: not parked, or before this version. */
+        ("ALTER TABLE outbox ADD COLUMN parked_usec INTEGER;"
+         "CREATE INDEX outbox_parked ON outbox (seq) WHERE parked IS NOT NULL;"),
 };
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");

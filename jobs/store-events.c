@@ -298,15 +298,18 @@ int job_store_outbox_failed(struct job_store *s, uint64_t seq, uint64_t again_us
                      error);
 }
 
-static int park(struct job_store *s, uint64_t seq, const char *why, struct bth_error *error)
+static int park(struct job_store *s, uint64_t seq, const char *why, uint64_t now_usec,
+                struct bth_error *error)
 {
         uint64_t lane;
         int r = sql_number(s, error, &lane, "SELECT lane FROM outbox WHERE seq = ?", "u", seq);
 
         if (r == 0)
                 r = found(s,
-                          sql_run(s, error, "UPDATE outbox SET parked = ?, ready = 0 WHERE seq = ?",
-                                  "su", why, seq),
+                          sql_run(s, error,
+                                  "UPDATE outbox SET parked = ?, parked_usec = ?, ready = 0"
+                                  " WHERE seq = ?",
+                                  "suu", why, now_usec, seq),
                           error);
         if (r < 0)
                 return r;
@@ -316,23 +319,23 @@ static int park(struct job_store *s, uint64_t seq, const char *why, struct bth_e
                        "u", lane);
 }
 
-int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why,
+int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why, uint64_t now_usec,
                           struct bth_error *error)
 {
         int r = sql_begin(s, error);
 
-        return r < 0 ? r : sql_end(s, park(s, seq, why, error), error);
+        return r < 0 ? r : sql_end(s, park(s, seq, why, now_usec, error), error);
 }
 
 int job_store_outbox_settle(struct job_store *s, const struct job_outbox_mark *marks, size_t n,
-                            struct bth_error *error)
+                            uint64_t now_usec, struct bth_error *error)
 {
         int r = sql_begin(s, error);
 
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n && r == 0; i++) {
-                r = marks[i].parked ? park(s, marks[i].seq, marks[i].parked, error)
+                r = marks[i].parked ? park(s, marks[i].seq, marks[i].parked, now_usec, error)
                                     : take_out(s, marks[i].seq, error);
                 if (r == -ENOENT) { /* progress that a later one replaced */
                         bth_error_clear(error);

@@ -19,7 +19,7 @@
 #include "base/secret.h"
 #include "jobs/state.h"
 
-#define JOB_STORE_VERSION  3u /* PRAGMA user_version */
+#define JOB_STORE_VERSION  4u /* PRAGMA user_version */
 #define JOB_STORE_PAGE_MAX 1000u
 #define JOB_STORE_TEXT_MAX (64u << 10) /* bytes of one text */
 
@@ -346,7 +346,7 @@ int job_store_outbox_sent(struct job_store *s, uint64_t seq, struct bth_error *e
 int job_store_outbox_failed(struct job_store *s, uint64_t seq, uint64_t again_usec,
                             struct bth_error *error) _must_check_;
 /* Upstream does not want it: kept and shown, never sent by itself. Returns 0, -ENOENT. */
-int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why,
+int job_store_outbox_park(struct job_store *s, uint64_t seq, const char *why, uint64_t now_usec,
                           struct bth_error *error) _must_check_;
 /* What became of events that were sent, all in one transaction: upstream has them, or does not want
  * them (`parked` says why). Those that do not wait any more are passed over. Returns 0. */
@@ -355,7 +355,26 @@ struct job_outbox_mark {
         const char *parked; /* NULL: upstream has it */
 };
 int job_store_outbox_settle(struct job_store *s, const struct job_outbox_mark *marks, size_t n,
+                            uint64_t now_usec, struct bth_error *error) _must_check_;
+
+/* What upstream refused, by the events' numbers, over `after`; at most `limit`, 1 to
+ * JOB_STORE_PAGE_MAX. As job_store_list(). Returns 0, -EINVAL, or the value of `each`. */
+struct job_parked {
+        struct job_event event;
+        const char *why;      /* what upstream said */
+        uint64_t parked_usec; /* 0: not known, an earlier version parked it */
+};
+typedef int (*job_parked_fn)(void *userdata, const struct job_parked *parked);
+int job_store_parked(struct job_store *s, uint64_t after, size_t limit, job_parked_fn each,
+                     void *userdata, struct bth_error *error) _must_check_;
+/* What an operator decides of a parked event. Sent again: it is the oldest of its drive or job
+ * again, and those that were not sent yet wait for it. Dropped: upstream never gets it; the history
+ * here keeps it. Each adds an event that tells of it to the history, and to the history only.
+ * Returns 0; -ENOENT when no event of this number is parked. */
+int job_store_parked_resend(struct job_store *s, uint64_t seq, uint64_t now_usec, const char *who,
                             struct bth_error *error) _must_check_;
+int job_store_parked_drop(struct job_store *s, uint64_t seq, uint64_t now_usec, const char *who,
+                          struct bth_error *error) _must_check_;
 
 struct job_outbox_state {
         uint64_t waiting, parked, attempts; /* attempts: of those that wait */

@@ -287,7 +287,7 @@ static int read_kind(const json_t *event, struct job_told *t, struct bth_error *
         t->kind = bth_starts_with(type, TYPE_PREFIX)
                           ? job_change_kind_from_string(type + strlen(TYPE_PREFIX))
                           : _JOB_CHANGE_INVALID;
-        if ((int)t->kind >= 0)
+        if ((int)t->kind >= 0 && job_change_is_told(t->kind))
                 return 0;
         return bth_error_set(error, -EOPNOTSUPP, BTH_REASON_UNSUPPORTED,
                              "events of the type '%s' are not known here", type);

@@ -175,7 +175,9 @@ enum job_alert {
         X(DRIVE_PROGRESS, "drive.progress", "more of the drive was copied")                \
         X(DRIVE_CORRECTED, "drive.corrected", "an operator lets the drive be tried again") \
         X(DRIVE_DOCKED, "drive.docked", "a drive is in a bay")                             \
-        X(DRIVE_UNDOCKED, "drive.undocked", "a drive is no longer in its bay")
+        X(DRIVE_UNDOCKED, "drive.undocked", "a drive is no longer in its bay")             \
+        X(OUTBOX_RESENT, "outbox.resent", "an operator sends a refused event again")       \
+        X(OUTBOX_DROPPED, "outbox.dropped", "an operator gave a refused event up")
 
 enum job_change_kind {
 #define X(id, name, sentence) JOB_CHANGE_##id,
@@ -184,6 +186,12 @@ enum job_change_kind {
                 _JOB_CHANGE_MAX,
         _JOB_CHANGE_INVALID = -EINVAL,
 };
+
+/* Is the job service told of it? What was done with its own refusals is this station's alone. */
+static inline bool job_change_is_told(enum job_change_kind k)
+{
+        return k < JOB_CHANGE_OUTBOX_RESENT;
+}
 
 /* For each: the stable name or NULL outside the list; the value or _INVALID (-EINVAL); the sentence
  * or "" outside the list. */

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         }
         if (t.seq == 0 || strlen(t.uid) != 36 || !t.subject[0] ||
             (t.facet != JOB_FACET_JOB && !t.serial) || t.drive.bytes_done > t.drive.bytes ||
-            (size_t)t.kind >= _JOB_CHANGE_MAX)
+            (size_t)t.kind >= _JOB_CHANGE_MAX || !job_change_is_told(t.kind))
                 abort();
         if (bth_json_parse(t.data, strlen(t.data), &kept, NULL) < 0 ||
             job_told_read_data(t.kind, kept, &again, &error) < 0 || again.facet != t.facet ||

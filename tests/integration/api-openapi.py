@@ -35,7 +35,8 @@ JOURNAL = ("<Drive><DriveId>{}</DriveId><BitLockerKey>447062-369370-282953-48448
 ODD = ["", " ", "A1", "A2", "ONE1", "one 1", "TWO2", "one", "two", "none", "a/b", "%", "..", "ä€😀", "x" * 300, "-1", "0",
        "18446744073709551616", "null", "'; DROP TABLE jobs; --", "\u202e", "\x01"]
 ODD_VALUES = [None, True, False, 0, -1, 1.5, 2**63 - 1, 2**64, "", [], {}, [[]], {"a": {"b": []}}, "x" * 5000]
-KNOWN = {"bay": ["A1", "A2"], "drive": ["ONE1", "two2", "THREE3", "NEW1", "NEW2"], "job": ["one", "two", "three", "a"]}
+KNOWN = {"bay": ["A1", "A2"], "drive": ["ONE1", "two2", "THREE3", "NEW1", "NEW2"], "job": ["one", "two", "three", "a"],
+         "event": ["1", "7", "18446744073709551615"]}
 PARCEL = {"carrier": "Blue Fox", "tracking": "1Z", "return_address": {"recipientName": "Anna"}}
 
 
@@ -128,6 +129,7 @@ def use_all(client):
     ask("JOB_JOURNALS", {"journals": [{"name": "b.jrn", "text": JOURNAL.format("FOUR4")}]}, job="four")
     ask("JOB_DELETE", job="four")
     ask("EVENTS_LIST", query="?order=newest&limit=1000")
+    ask("OUTBOX_LIST"), ask("OUTBOX_RESEND", None, 404, event="7"), ask("OUTBOX_DROP", None, 404, event="7")
     missing = set(client.operations) - set(client.asked)
     assert not missing, f"not asked: {missing}"
 

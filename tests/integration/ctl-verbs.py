@@ -345,6 +345,24 @@ class Verbs(unittest.TestCase):
         self.answer("GET", "/v1/hub/drives", {"drives": [{"serial": "X"}], "next_source": "a", "next_subject": "b"})
         self.assertEqual(len(self.run_ctl("hub", "drives").stdout.splitlines()), 3)
 
+    def test_outbox(self):
+        def page(query):
+            n = int(query.get("after", 0)) + 1
+            return 200, {"parked": [{"sequence": n, "kind": "drive.docked", "job": "photos", "serial": f"QX{n}", "who": "station",
+                                     "time": "2031-04-09T07:15:02.118000Z", "parked_at": "2031-04-10T07:15:02.118000Z",
+                                     "refusal": "this is no event"}], **({"next": n} if n < 3 else {})}
+        self.station.answers["GET", "/v1/outbox"] = page
+        lines = self.run_ctl("outbox", "list").stdout.splitlines()
+        self.assertEqual([line.split()[:4] for line in lines[1:]],
+                         [[str(n), "drive.docked", "photos", f"QX{n}"] for n in (1, 2, 3)])
+        self.assertIn("2031-04-10 07:15:02Z", lines[1])
+        self.assertIn("this is no event", lines[1])
+        self.answer("GET", "/v1/outbox", {"parked": [], "next": 1})
+        self.assertEqual(self.run_ctl("outbox", "list").stdout, "The job service refused nothing.\n")
+        self.act(["outbox", "resend", "7"], "POST", "/v1/outbox/7/resend", None)
+        self.act(["outbox", "drop", "8", "--yes"], "POST", "/v1/outbox/8/drop", None)
+        self.run_ctl("outbox", "drop", "8", code=4)
+
     # ---- what happened ----
 
     def event(self, sequence, kind="drive.state", **more):

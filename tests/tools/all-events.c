@@ -178,7 +178,12 @@ static void print_words(void)
 {
         json_t *j = json_object();
 
-        PUT_WORDS(j, "types", job_change_kind, JOB_CHANGE);
+        json_t *types = json_array();
+
+        for (int i = 0; i < _JOB_CHANGE_MAX; i++)
+                if (job_change_is_told(i))
+                        json_array_append_new(types, json_string(job_change_kind_to_string(i)));
+        json_object_set_new(j, "types", types);
         PUT_WORDS(j, "jobStates", bth_job_state, BTH_JOB_STATE);
         PUT_WORDS(j, "driveStates", bth_drive_state, BTH_DRIVE_STATE);
         PUT_WORDS(j, "driveStatuses", bth_drive_status, BTH_DRIVE_STATUS);

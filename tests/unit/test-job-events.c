@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The store's history and outbox: pages, order, what goes upstream, and what it says. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,7 +74,7 @@ static void test_outbox(void **state)
         h = (struct heard){ 0 };
         OK(job_store_outbox(p->store, T0 + 10, 10, hear, &h, &p->error));
         assert_int_equal(h.n, 3);
-        OK(job_store_outbox_park(p->store, seq, "400", &p->error));
+        OK(job_store_outbox_park(p->store, seq, "400", T0 + 50, &p->error));
         h = (struct heard){ 0 };
         OK(job_store_outbox(p->store, T0, 10, hear, &h, &p->error));
         assert_string_equal(h.text, "job.made:- drive.state:QX7-1 drive.activity:QX7-2 ");
@@ -90,13 +91,98 @@ static void test_outbox(void **state)
         h = (struct heard){ 0 };
         OK(job_store_outbox(p->store, T0, 10, hear, &h, &p->error));
         marks[0].seq = h.last;
-        OK(job_store_outbox_settle(p->store, marks, ARRAY_SIZE(marks), &p->error));
+        OK(job_store_outbox_settle(p->store, marks, ARRAY_SIZE(marks), T0, &p->error));
         OK(job_store_outbox_state(p->store, &s, &p->error));
         assert_int_equal(s.waiting, 4);
         assert_int_equal(s.parked, 1);
         OK(job_store_outbox_use(p->store, false, &p->error));
         OK(job_store_outbox_state(p->store, &s, &p->error));
         assert_int_equal(s.waiting + s.parked, 0);
+}
+
+struct parked {
+        char text[512]; /* "NUMBER KIND WHY MICROSECONDS; " of each */
+        uint64_t seqs[8];
+        size_t n;
+};
+
+static int hear_parked(void *userdata, const struct job_parked *k)
+{
+        struct parked *h = userdata;
+        const size_t n = strlen(h->text);
+
+        (void)snprintf(h->text + n, sizeof h->text - n, "%s:%s %s %" PRIu64 "; ",
+                       job_change_kind_to_string(k->event.kind),
+                       k->event.serial ? k->event.serial : "-", k->why, k->parked_usec - T0);
+        h->seqs[h->n++] = k->event.seq;
+        return 0;
+}
+
+static struct parked parked(struct place *p, uint64_t after, size_t limit)
+{
+        struct parked h = { 0 };
+
+        OK(job_store_parked(p->store, after, limit, hear_parked, &h, &p->error));
+        return h;
+}
+
+static struct heard ready(struct place *p)
+{
+        struct heard h = { 0 };
+
+        OK(job_store_outbox(p->store, T0, 10, hear, &h, &p->error));
+        return h;
+}
+
+/* Refused events are listed, sent again in their place, or given up; all of it is in the history,
+ * and nothing of the acts goes upstream. */
+static void test_parked(void **state)
+{
+        struct place *p = *state;
+        struct job_outbox_state s;
+        struct parked h;
+        uint64_t id, drive;
+
+        open_store(p);
+        OK(job_store_outbox_use(p->store, true, &p->error));
+        id = add_job(p, "attic", 1);
+        assert_int_equal(act(p, id, JOB_INPUT_DOCKED, 0), 0);
+        assert_string_equal(ready(p).text, "job.made:- drive.state:QX7-1 ");
+        drive = ready(p).last;
+        OK(job_store_outbox_park(p->store, drive, "not this", T0 + 5, &p->error));
+        OK(job_store_outbox_park(p->store, drive - 1, "nor this", T0 + 6, &p->error));
+        reopen(p);
+        h = parked(p, 0, 10);
+        assert_string_equal(h.text, "job.made:- nor this 6; drive.state:QX7-1 not this 5; ");
+        assert_string_equal(parked(p, h.seqs[0], 10).text, "drive.state:QX7-1 not this 5; ");
+        assert_int_equal(parked(p, 0, 1).n, 1);
+        assert_int_equal(job_store_parked(p->store, 0, 0, hear_parked, &h, NULL), -EINVAL);
+
+        /* What comes after them goes on … */
+        assert_string_equal(ready(p).text, "drive.activity:QX7-1 job.state:- ");
+        /* … and waits for one that is sent again, which is the oldest again. */
+        OK(job_store_parked_resend(p->store, drive, T0 + 7, "uid 7 (anna)", &p->error));
+        assert_string_equal(ready(p).text, "drive.state:QX7-1 job.state:- ");
+        assert_string_equal(parked(p, 0, 10).text, "job.made:- nor this 6; ");
+        assert_int_equal(job_store_parked_resend(p->store, drive, T0, "x", &p->error), -ENOENT);
+        assert_int_equal(job_store_parked_drop(p->store, drive, T0, "x", &p->error), -ENOENT);
+        assert_int_equal(job_store_parked_drop(p->store, 12345, T0, "x", &p->error), -ENOENT);
+        OK(job_store_outbox_sent(p->store, drive, &p->error));
+        assert_string_equal(ready(p).text, "drive.activity:QX7-1 job.state:- ");
+        /* Refused once more, after the one behind it was sent. */
+        OK(job_store_outbox_sent(p->store, ready(p).last, &p->error));
+
+        OK(job_store_parked_drop(p->store, h.seqs[0], T0 + 8, "uid 7 (anna)", &p->error));
+        assert_int_equal(parked(p, 0, 10).n, 0);
+        OK(job_store_outbox_state(p->store, &s, &p->error));
+        assert_int_equal(s.parked, 0);
+        while (ready(p).n > 0)
+                OK(job_store_outbox_sent(p->store, ready(p).last, &p->error));
+        OK(job_store_outbox_state(p->store, &s, &p->error));
+        assert_int_equal(s.waiting, 0); /* the acts were not among them */
+        assert_non_null(strstr(events(p, (struct job_event_filter){ 0 }).text,
+                               "outbox.resent:QX7-1 outbox.dropped:- "));
+        OK(job_store_check(p->store, &p->error));
 }
 
 static void test_events_pages(void **state)
@@ -218,8 +304,8 @@ static void test_progress_gate(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_progress_is_coalesced), TEST(test_outbox),        TEST(test_events_pages),
-                TEST(test_cloud_events),          TEST(test_progress_gate),
+                TEST(test_progress_is_coalesced), TEST(test_outbox),       TEST(test_parked),
+                TEST(test_events_pages),          TEST(test_cloud_events), TEST(test_progress_gate),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,19 +98,24 @@ static void test_newer(void **state)
         char text[2048];
 
         open_store(p);
-        change(p, "PRAGMA user_version = 4");
+        change(p, "PRAGMA user_version = 5");
         assert_int_equal(try_open(p), -EPROTONOSUPPORT);
         assert_int_equal(p->error.reason, BTH_REASON_STORE_NEWER);
         (void)bth_error_to_string(&p->error, text, sizeof text);
-        assert_non_null(strstr(text, "version 4, and this program knows only up to version 3"));
+        assert_non_null(strstr(text, "version 5, and this program knows only up to version 4"));
         assert_non_null(strstr(text, p->path));
 }
 
-#define BACK_TO_2                                                                               \
-        "DROP INDEX jobs_by_subscription; DROP INDEX jobs_of_subscription;"                     \
-        "DROP INDEX jobs_of_scope; DROP INDEX jobs_of_name; DROP INDEX personal_by_tracking;"   \
-        "ALTER TABLE jobs DROP COLUMN subscription; ALTER TABLE personal DROP COLUMN tracking;" \
-        "PRAGMA user_version = 2;"
+#define BACK_TO_3                                                               \
+        "DROP INDEX outbox_parked; ALTER TABLE outbox DROP COLUMN parked_usec;" \
+        "PRAGMA user_version = 3;"
+#define BACK_TO_2                                                                                \
+        BACK_TO_3 "DROP INDEX jobs_by_subscription; DROP INDEX jobs_of_subscription;"            \
+                  "DROP INDEX jobs_of_scope; DROP INDEX jobs_of_name; DROP INDEX "               \
+                  "personal_by_tracking;"                                                        \
+                  "ALTER TABLE jobs DROP COLUMN subscription; ALTER TABLE personal DROP COLUMN " \
+                  "tracking;"                                                                    \
+                  "PRAGMA user_version = 2;"
 #define BACK_TO_1                                                                           \
         BACK_TO_2 "DROP TABLE hub_conflicts; DROP TABLE hub_facets; DROP TABLE hub_events;" \
                   "DROP TABLE hub_stations; PRAGMA user_version = 1"
