@@ -304,6 +304,29 @@ static void step_gone(struct dmn_slot *slot)
         }
 }
 
+/* Another station may have done the drive since the jobs were fetched last: asks before it is
+ * booked. An outage stops nothing: what is known here counts when no answer comes. True: it waits.
+ */
+static bool waits_for_answer(struct dmn_slot *slot)
+{
+        struct dmn_upstream *u = slot->station->upstream;
+        const uint64_t now = bth_now_monotonic_usec();
+
+        if (!u)
+                return false;
+        if (!slot->asked) {
+                slot->asked = true;
+                slot->ask = dmn_upstream_ask(u);
+                slot->ask_until_usec = now + DMN_ASK_USEC;
+        }
+        if (dmn_upstream_answered(u, slot->ask) || now >= slot->ask_until_usec) {
+                slot->asked = false;
+                return false;
+        }
+        dmn_slot_step_at(slot, slot->ask_until_usec);
+        return true;
+}
+
 /* Not in the store yet, or there as an extra drive that may have a job by now. */
 static bool step_dock(struct dmn_slot *slot)
 {
@@ -324,6 +347,8 @@ static bool step_dock(struct dmn_slot *slot)
                 dmn_slot_step_at(slot, slot->again_usec);
                 return true;
         }
+        if ((slot->docking_id == 0 || slot->match_by_hand.set) && waits_for_answer(slot))
+                return true;
         dmn_slot_dock(slot);
         return true;
 }

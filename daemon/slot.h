@@ -25,6 +25,7 @@
 #define DMN_BACKOFF_MAX_USEC  (UINT64_C(60) * 1000000)
 #define DMN_STALLED_USEC      (UINT64_C(30) * 1000000) /* before a stalled network is tried again */
 #define DMN_SILENT_USEC       (UINT64_C(60) * 1000000) /* a worker reports once a second */
+#define DMN_ASK_USEC          (UINT64_C(5) * 1000000)  /* for the job service to answer */
 #define DMN_STILL_THERE_USEC  (UINT64_C(10) * 1000000) /* a drive that went, and is there */
 
 /* A wish of an operator; one of a kind at a time. */
@@ -55,6 +56,8 @@ struct dmn_slot {
         struct dmn_aside *aside; /* a blocking thing is under way */
         bool stale, rematch;
         uint64_t docking_id; /* 0: not booked */
+        bool asked;          /* the job service, before it is booked */
+        uint64_t ask, ask_until_usec;
         struct job_match match;
         uint64_t job; /* 0: none */
         size_t drive;

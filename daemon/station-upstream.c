@@ -9,6 +9,18 @@ static void changed(void *userdata)
         dmn_station_look(userdata);
 }
 
+/* Slots that wait for the answer go on. */
+static void answered(void *userdata)
+{
+        struct dmn_station *s = userdata;
+
+        for (struct dmn_slot *slot = s->slots, *next; slot; slot = next) {
+                next = slot->next;
+                if (slot->asked)
+                        dmn_slot_step(slot);
+        }
+}
+
 /* Docked, with a serial number that says something, and in no job. */
 static size_t unknown_drives(void *userdata, const char **serials, size_t max)
 {
@@ -44,12 +56,15 @@ static void no_outbox_done(void *userdata, int r, const struct bth_error *error)
 void dmn_station_upstream(struct dmn_station *s)
 {
         static const struct dmn_upstream_events events = { .changed = changed,
+                                                           .answered = answered,
                                                            .unknown_drives = unknown_drives };
         struct bth_error error = BTH_ERROR_INIT;
         int r;
 
         dmn_station_unlisten(s, &s->upstream_listener);
         s->upstream = dmn_upstream_free(s->upstream);
+        for (struct dmn_slot *slot = s->slots; slot; slot = slot->next)
+                slot->asked = false; /* that one does not answer any more */
         if (s->config->upstream.url) {
                 r = dmn_upstream_new(s->loop, s->store, s->config, &events, s, &s->upstream,
                                      &error);

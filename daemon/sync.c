@@ -161,6 +161,12 @@ static struct job_drive told_of(const json_t *drive)
         return d;
 }
 
+/* It is in a bay here, and copied. */
+static bool has_begun_here(const struct job_drive *d)
+{
+        return d->docked && d->copy != JOB_COPY_NONE;
+}
+
 /* A drive that another station has done is not waited for here, and not copied again. */
 static int adopt_done(struct job_store *s, const struct job_record *r, const json_t *list,
                       struct bth_error *error)
@@ -172,12 +178,17 @@ static int adopt_done(struct job_store *s, const struct job_record *r, const jso
 
         json_array_foreach(list, i, drive)
         {
-                const struct job_drive told = told_of(drive);
+                struct job_drive told = told_of(drive);
 
                 for (size_t d = 0; is_done(drive) && d < r->model.n_drives && k >= 0; d++) {
-                        if (r->model.drives[d].docked || job_drive_done(&r->model, d) ||
+                        const struct job_drive *here = &r->model.drives[d];
+
+                        if (has_begun_here(here) || job_drive_done(&r->model, d) ||
                             !job_serial_equal(r->drives[d].serial, text_of(drive, "serial")))
                                 continue;
+                        told.docked = here->docked;
+                        told.activity =
+                                here->docked ? JOB_ACTIVITY_SAFE_TO_REMOVE : JOB_ACTIVITY_NONE;
                         k = job_store_adopt(s, r->id, d, &told, &policy, bth_now_realtime_usec(),
                                             WHO, error);
                         changed |= k > 0;

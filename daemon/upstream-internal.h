@@ -16,6 +16,7 @@ struct upstream_way {
         bool busy;           /* a task or a request is under way */
         unsigned failures;   /* in a row */
         uint64_t again_usec; /* CLOCK_MONOTONIC: not before */
+        uint64_t pause_usec; /* the same, since the service asks for it */
 };
 
 struct upstream_batch {
@@ -54,6 +55,8 @@ struct dmn_upstream {
         struct upstream_batch batch;
 
         /* down */
+        uint64_t begun, ended;         /* fetches, counted */
+        bool asked;                    /* for one more, when this one has ended */
         char etag[DMN_ANSWER_TAG_MAX]; /* of the whole list, as it was last; "": none */
         char *query;                   /* of the last request: its tag counts for no other */
         struct dmn_answer_jobs list;   /* the pages so far; then the task's */

@@ -17,6 +17,19 @@
 #define PATH        "/v1/hub/jobs"
 #define SERIALS_MAX 64u
 
+/* Whoever asked meanwhile is not served by what was asked before. */
+static void ended(struct dmn_upstream *u)
+{
+        const bool again = u->asked;
+
+        u->ended = u->begun;
+        u->asked = false;
+        if (again && u->fetch.pause_usec == 0)
+                upstream_at(&u->fetch, 0);
+        if (u->events->answered)
+                u->events->answered(u->userdata);
+}
+
 static void rest(struct dmn_upstream *u)
 {
         u->fetch.busy = false;
@@ -51,6 +64,7 @@ static void applied(void *userdata, int r, const struct bth_error *error)
         if (r < 0) {
                 u->etag[0] = '\0'; /* the same is to come again */
                 upstream_failed(u, &u->fetch, error, 0);
+                ended(u);
                 return;
         }
         u->fetched_usec = bth_now_realtime_usec();
@@ -58,6 +72,7 @@ static void applied(void *userdata, int r, const struct bth_error *error)
         rest(u);
         if (u->synced.changed && u->events->changed)
                 u->events->changed(u->userdata);
+        ended(u);
 }
 
 /* --- fetching --- */
@@ -69,6 +84,7 @@ static void failed(struct dmn_upstream *u, const struct bth_error *error, uint64
         dmn_answer_jobs_clear(&u->list);
         u->etag[0] = '\0';
         upstream_failed(u, &u->fetch, error, least_sec);
+        ended(u);
 }
 
 static void take_answer(struct dmn_upstream *u, const struct dmn_answer *answer)
@@ -106,6 +122,7 @@ static void on_answer(void *userdata, const struct dmn_answer *answer,
                 upstream_well(u, &u->fetch);
                 u->fetched_usec = bth_now_realtime_usec();
                 rest(u);
+                ended(u);
         } else if (answer->status == 200) {
                 take_answer(u, answer);
         } else {
@@ -177,6 +194,7 @@ int upstream_on_fetch(sd_event_source *s, uint64_t usec, void *userdata)
         if (u->fetch.busy)
                 return 0;
         u->fetch.busy = true;
+        u->begun++;
         dmn_answer_jobs_clear(&u->list);
         r = make_query(u, &query);
         if (r < 0) {

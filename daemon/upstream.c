@@ -113,14 +113,16 @@ static uint64_t jittered(unsigned failures)
 void upstream_failed(struct dmn_upstream *u, struct upstream_way *way,
                      const struct bth_error *error, uint64_t least_sec)
 {
-        const uint64_t pause = MAX(jittered(way->failures), least_sec * BTH_USEC_PER_SEC);
+        const uint64_t now = bth_now_monotonic_usec(), least = least_sec * BTH_USEC_PER_SEC;
+        const uint64_t pause = MAX(jittered(way->failures), least);
 
         if (way->failures == 0)
                 bth_log_error(LOG_WARNING, error);
         u->error = *error;
         way->failures += way->failures < UINT16_MAX;
         way->busy = false;
-        way->again_usec = bth_now_monotonic_usec() + pause;
+        way->again_usec = now + pause;
+        way->pause_usec = least > 0 ? now + least : 0;
         upstream_at(way, way->again_usec);
 }
 
@@ -129,7 +131,7 @@ void upstream_well(struct dmn_upstream *u, struct upstream_way *way)
         if (way->failures > 0)
                 bth_log(LOG_NOTICE, "the job service answers again");
         way->failures = 0;
-        way->again_usec = 0;
+        way->again_usec = way->pause_usec = 0;
         u->heard_usec = bth_now_realtime_usec();
         if (u->push.failures == 0 && u->fetch.failures == 0)
                 u->error = BTH_ERROR_INIT;
@@ -298,6 +300,22 @@ void dmn_upstream_fetch(struct dmn_upstream *u)
 {
         if (!u->fetch.busy)
                 upstream_at(&u->fetch, u->fetch.again_usec);
+}
+
+uint64_t dmn_upstream_ask(struct dmn_upstream *u)
+{
+        if (u->fetch.pause_usec > bth_now_monotonic_usec())
+                return 0;
+        if (u->fetch.busy)
+                u->asked = true;
+        else
+                upstream_at(&u->fetch, 0);
+        return u->begun + 1;
+}
+
+bool dmn_upstream_answered(const struct dmn_upstream *u, uint64_t ask)
+{
+        return u->ended >= ask;
 }
 
 void dmn_upstream_status(const struct dmn_upstream *u, struct dmn_upstream_status *ret_status)

@@ -27,6 +27,8 @@
 struct dmn_upstream_events {
         /* Jobs were made or changed. */
         void (*changed)(void *userdata);
+        /* A fetch has ended, well or not; after `changed`. May be NULL. */
+        void (*answered)(void *userdata);
         /* The serial numbers of drives that are docked and have no job, at most `max`; borrowed
          * until the loop goes on. Returns their number; may be NULL. */
         size_t (*unknown_drives)(void *userdata, const char **serials, size_t max);
@@ -47,6 +49,12 @@ DEFINE_CLEANUP(dmn_upstream_free, struct dmn_upstream *);
 void dmn_upstream_wake(struct dmn_upstream *u);
 /* A drive was docked that no job names, or an operator asks: fetches jobs now. */
 void dmn_upstream_fetch(struct dmn_upstream *u);
+
+/* Asks for the jobs before something begins: what they were a while ago does not do. Returns a
+ * number for dmn_upstream_answered(). Not so when the service asked for a pause. */
+uint64_t dmn_upstream_ask(struct dmn_upstream *u);
+/* Has a fetch that began after dmn_upstream_ask() ended, well or not? What it brought is stored. */
+bool dmn_upstream_answered(const struct dmn_upstream *u, uint64_t ask);
 
 struct dmn_upstream_status {
         const char *url, *source;

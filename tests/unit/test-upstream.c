@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -22,14 +23,16 @@ struct service {
         /* how it answers; under `lock` */
         unsigned status; /* of the next `n_status` requests for events; 0: 200 */
         unsigned n_status;
-        unsigned batch_max; /* 413 beyond; 0: none */
-        const char *poison; /* events with this text are bad: 400, or refused one by one */
-        bool refuse;        /* … then in the answer's list */
-        bool drop;          /* the answer is lost after the events were taken */
-        char *jobs;         /* of GET */
-        const char *more;   /* … and of its second page, which has a tag as well */
-        bool more_304;      /* … or is answered with 304, which makes no sense there */
+        unsigned batch_max;       /* 413 beyond; 0: none */
+        const char *poison;       /* events with this text are bad: 400, or refused one by one */
+        bool refuse;              /* … then in the answer's list */
+        bool drop;                /* the answer is lost after the events were taken */
+        char *jobs;               /* of GET */
+        const char *more;         /* … and of its second page, which has a tag as well */
+        unsigned retry_after_sec; /* … with a status of 503 instead; 0: none */
+        bool more_304;            /* … or is answered with 304, which makes no sense there */
         const char *etag;
+        atomic_uint n_seen; /* requests, before anything else */
         /* what it saw */
         char *ids[EVENTS_MAX], *subjects[EVENTS_MAX], *seqs[EVENTS_MAX];
         size_t n_events, n_posts, n_gets, n_304, n_second, largest, n_wrong_token;
@@ -40,7 +43,8 @@ struct bench {
         struct world w;
         struct service s;
         struct dmn_upstream *u;
-        unsigned n_changed;
+        unsigned n_changed, n_answered;
+        uint64_t ask;
         const char *unknown;
         struct dmn_config *config;
 };
@@ -135,6 +139,19 @@ static enum MHD_Result answer_events(struct service *s, struct MHD_Connection *c
         return k;
 }
 
+static enum MHD_Result answer_later(struct MHD_Connection *c, unsigned seconds)
+{
+        struct MHD_Response *r = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        char text[16];
+        enum MHD_Result k;
+
+        (void)snprintf(text, sizeof text, "%u", seconds);
+        (void)MHD_add_response_header(r, "Retry-After", text);
+        k = MHD_queue_response(c, 503, r);
+        MHD_destroy_response(r);
+        return k;
+}
+
 static enum MHD_Result answer_jobs(struct service *s, struct MHD_Connection *c)
 {
         const char *tag = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "If-None-Match");
@@ -142,6 +159,8 @@ static enum MHD_Result answer_jobs(struct service *s, struct MHD_Connection *c)
         const char *location = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "location");
 
         s->n_gets++;
+        if (s->retry_after_sec > 0)
+                return answer_later(c, s->retry_after_sec);
         if (MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "after")) {
                 s->n_second++;
                 return s->more_304 ? answer(c, 304, "", "\"second\"")
@@ -167,6 +186,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *c, cons
 
         (void)version;
         if (!p) {
+                atomic_fetch_add(&s->n_seen, 1);
                 p = calloc(1, sizeof *p);
                 *state = p;
                 return p ? MHD_YES : MHD_NO;
@@ -221,6 +241,11 @@ static void changed(void *userdata)
         ((struct bench *)userdata)->n_changed++;
 }
 
+static void answered(void *userdata)
+{
+        ((struct bench *)userdata)->n_answered++;
+}
+
 static size_t unknown_drives(void *userdata, const char **serials, size_t max)
 {
         struct bench *b = userdata;
@@ -246,7 +271,7 @@ static int wake(sd_event_source *source, int fd, uint32_t revents, void *userdat
 
 static void start(struct bench *b)
 {
-        static const struct dmn_upstream_events events = { changed, unknown_drives };
+        static const struct dmn_upstream_events events = { changed, answered, unknown_drives };
         struct bth_error e = BTH_ERROR_INIT;
 
         if (dmn_upstream_new(b->w.loop, b->w.store, b->config, &events, b, &b->u, &e) < 0)
@@ -817,6 +842,138 @@ static bool fetch_failed(const struct bench *b)
         return st.error.code < 0;
 }
 
+static bool is_answered(const struct bench *b)
+{
+        return dmn_upstream_answered(b->u, b->ask);
+}
+
+/* Who asks gets an answer of after that, also of a service that is gone; a pause that the service
+ * asks for is kept. */
+static void test_ask(void **state)
+{
+        struct bench *b = *state;
+        unsigned n_answered, n_seen;
+        uint64_t first;
+        size_t n_gets;
+        struct look l;
+
+        b->config->upstream.poll_sec = 3600;
+        set_jobs(b, "{\"jobs\":[]}", "\"1\"");
+        start(b);
+        b->ask = dmn_upstream_ask(b->u);
+        assert_false(is_answered(b));
+        run_until(b, is_answered);
+        n_gets = b->s.n_gets;
+        n_answered = b->n_answered;
+        assert_int_equal(n_answered, n_gets);
+
+        /* One that is under way has begun before, whatever it brings. */
+        set_jobs(b, "{\"jobs\":[" JOB("trip", "", DRIVE("AB12", "Specified")) "]}", "\"2\"");
+        (void)pthread_mutex_lock(&b->s.lock); /* the service does not come to its answer */
+        n_seen = atomic_load(&b->s.n_seen);
+        first = dmn_upstream_ask(b->u);
+        for (int i = 0; i < TURNS_MAX && atomic_load(&b->s.n_seen) == n_seen; i++)
+                assert_true(sd_event_run(b->w.loop, 50000) >= 0);
+        b->ask = dmn_upstream_ask(b->u);
+        assert_true(b->ask > first);
+        (void)pthread_mutex_unlock(&b->s.lock);
+        run_until(b, is_answered);
+        assert_int_equal(b->s.n_gets, n_gets + 2);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.r, 0); /* it is stored when it is answered */
+        look_end(&l);
+
+        (void)pthread_mutex_lock(&b->s.lock);
+        b->s.retry_after_sec = 600;
+        (void)pthread_mutex_unlock(&b->s.lock);
+        b->ask = dmn_upstream_ask(b->u);
+        run_until(b, is_answered);
+        n_gets = b->s.n_gets;
+        b->ask = dmn_upstream_ask(b->u);
+        assert_true(is_answered(b));
+        for (int i = 0; i < 10; i++)
+                assert_true(sd_event_run(b->w.loop, 10000) >= 0);
+        assert_int_equal(b->s.n_gets, n_gets);
+}
+
+/* The service is gone: that is an answer, too. */
+static void test_ask_nobody(void **state)
+{
+        struct bench *b = *state;
+
+        b->config->upstream.poll_sec = 3600;
+        start(b);
+        run_until(b, fetched_once);
+        MHD_stop_daemon(b->s.daemon);
+        b->s.daemon = NULL;
+        for (int i = 0; i < 3; i++) { /* each tries, whatever the back-off */
+                const unsigned n = b->n_answered;
+
+                b->ask = dmn_upstream_ask(b->u);
+                assert_false(is_answered(b));
+                run_until(b, is_answered);
+                assert_int_equal(b->n_answered, n + 1);
+        }
+}
+
+static int dock_task(struct job_store *s, void *userdata, struct bth_error *error)
+{
+        static const struct job_policy policy;
+        struct job_record *r;
+        struct job_outcome out;
+        uint64_t docking;
+        int k = job_store_find(s, NULL, "trip", &r, error);
+
+        for (size_t i = 0; i < 2 && k == 0; i++) {
+                const struct job_docking d = { .serial = r->drives[i].serial,
+                                               .bay = i ? "A2" : "A1",
+                                               .job = r->id,
+                                               .drive = i,
+                                               .matched = "serial" };
+
+                k = job_store_dock(s, &d, &policy, bth_now_realtime_usec(), NULL, &docking, &out,
+                                   error);
+        }
+        if (k == 0) /* the second one is being copied */
+                k = job_store_apply(
+                        s,
+                        &(struct job_act){ .job = r->id,
+                                           .input = { .kind = JOB_INPUT_BEGUN, .drive = 1 } },
+                        &policy, bth_now_realtime_usec(), NULL, &out, error);
+        (void)job_record_free(r);
+        return k;
+}
+
+/* The other station is heard after the drive was docked here: one that waits is not copied again,
+ * one that is being copied goes on. */
+static void test_fetch_docked(void **state)
+{
+        struct bench *b = *state;
+        struct making m = { 0 };
+        struct look l;
+
+        set_jobs(b,
+                 "{\"jobs\":[" JOB("trip", "\"shipped\":true,",
+                                   DRIVE("AB12", "Specified") "," DRIVE("CD34", "Specified")) "]}",
+                 "\"1\"");
+        start(b);
+        fetched(b);
+        assert_int_equal(job_thread_submit(b->w.store, dock_task, made, &m), 0);
+        while (!m.done)
+                assert_true(sd_event_run(b->w.loop, UINT64_MAX) >= 0);
+        set_jobs(b,
+                 "{\"jobs\":[" JOB("trip", "\"shipped\":true,",
+                                   DRIVE("AB12", "Completed") "," DRIVE("CD34", "Completed")) "]}",
+                 "\"2\"");
+        fetched(b);
+        look_for(b, "trip", &l);
+        assert_int_equal(l.record->model.drives[0].state, BTH_DRIVE_STATE_COMPLETED);
+        assert_true(l.record->model.drives[0].docked);
+        assert_int_equal(l.record->model.drives[0].activity, JOB_ACTIVITY_SAFE_TO_REMOVE);
+        assert_int_equal(l.record->model.drives[1].state, BTH_DRIVE_STATE_TRANSFERRING);
+        look_end(&l);
+}
+
 /* Half a list is none, whatever the tag of its first page. */
 static void test_fetch_half(void **state)
 {
@@ -888,13 +1045,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
-                TEST(test_push),           TEST(test_trouble),
-                TEST(test_stops),          TEST(test_poison),
-                TEST(test_refused),        TEST(test_token),
-                TEST(test_silence),        TEST(test_fetch),
-                TEST(test_fetch_some),     TEST(test_fetch_changes),
-                TEST(test_fetch_nonsense), TEST(test_fetch_pages),
-                TEST(test_fetch_half),     cmocka_unit_test(test_config),
+                TEST(test_push),
+                TEST(test_trouble),
+                TEST(test_stops),
+                TEST(test_poison),
+                TEST(test_refused),
+                TEST(test_token),
+                TEST(test_silence),
+                TEST(test_fetch),
+                TEST(test_fetch_some),
+                TEST(test_fetch_changes),
+                TEST(test_fetch_nonsense),
+                TEST(test_fetch_pages),
+                TEST(test_fetch_half),
+                TEST(test_ask),
+                TEST(test_ask_nobody),
+                TEST(test_fetch_docked),
+                cmocka_unit_test(test_config),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
