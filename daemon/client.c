@@ -398,8 +398,67 @@ struct dmn_request *dmn_request_free(struct dmn_request *r)
 
 /* --- its end --- */
 
+/* What the other side's TLS says of our certificate, in OpenSSL's words for the alerts of RFC 8446,
+ * section 6.2. */
+static const struct {
+        const char *alert, *sentence;
+} alerts[] = {
+        { "alert certificate required",
+          "the job service asks for a certificate, and job_service_cert is not set" },
+        { "alert certificate expired", "the certificate of job_service_cert has expired" },
+        { "alert certificate revoked", "the certificate of job_service_cert was revoked" },
+        { "alert unknown ca",
+          "the job service does not know the authority of the certificate of job_service_cert" },
+        { "alert bad certificate", "the job service refuses the certificate of job_service_cert" },
+        { "alert unsupported certificate",
+          "the job service refuses the certificate of job_service_cert" },
+        { "alert certificate unknown",
+          "the job service refuses the certificate of job_service_cert" },
+        { "alert access denied", "the job service refuses the certificate of job_service_cert" },
+        { "alert handshake failure",
+          "the job service does not agree to TLS: often, it asks for the certificate of "
+          "job_service_cert" },
+};
+
+/* Who is not believed by whom, when that is what keeps them apart. */
+static bool explain_trust(CURLcode code, const char *text, struct bth_error *error)
+{
+        switch (code) {
+        case CURLE_PEER_FAILED_VERIFICATION:
+                (void)bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS,
+                                    "the job service is not trusted, and was told nothing: %s",
+                                    text);
+                bth_error_advise(error, "compare job_service_ca with the authority that made its "
+                                        "certificate, and the name in it with job_service");
+                return true;
+        case CURLE_SSL_CERTPROBLEM:
+                (void)bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS,
+                                    "job_service_cert and job_service_key cannot be used: %s",
+                                    text);
+                bth_error_advise(error, "check them with berthctl config --check");
+                return true;
+        case CURLE_SSL_CACERT_BADFILE:
+                (void)bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS,
+                                    "job_service_ca cannot be used: %s", text);
+                bth_error_advise(error, "check it with berthctl config --check");
+                return true;
+        default:
+                break;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(alerts); i++) {
+                if (!strstr(text, alerts[i].alert))
+                        continue;
+                (void)bth_error_set(error, -EACCES, BTH_REASON_CREDENTIALS, "%s",
+                                    alerts[i].sentence);
+                bth_error_advise(error, "renew job_service_cert and job_service_key");
+                return true;
+        }
+        return false;
+}
+
 static void explain(const struct dmn_request *r, CURLcode code, struct bth_error *error)
 {
+        const char *text = r->reason[0] ? r->reason : curl_easy_strerror(code);
         const bool memory = code == CURLE_OUT_OF_MEMORY;
 
         bth_error_at(error, r->url, 0, BTH_ERROR_NO_OFFSET);
@@ -407,10 +466,10 @@ static void explain(const struct dmn_request *r, CURLcode code, struct bth_error
                 (void)bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
                                     "the answer is larger than %zu MiB",
                                     DMN_CLIENT_ANSWER_MAX >> 20);
-        else
+        else if (!explain_trust(code, text, error))
                 (void)bth_error_set(error, memory ? -ENOMEM : -EIO,
                                     memory ? BTH_REASON_OUT_OF_MEMORY : BTH_REASON_NETWORK, "%s",
-                                    r->reason[0] ? r->reason : curl_easy_strerror(code));
+                                    text);
 }
 
 static void finish(struct dmn_request *r, CURLcode code)

@@ -6,9 +6,12 @@ parked   the door alters events, so that the hub refuses them as an older one wo
          hub's sentence, hold nothing back, are sent again in their place, or given up; all of it over a restart.
 tls      the door asks for a client certificate: token and certificate both have to be right; each that is not has a
          sentence that says which; a hub of another authority or another name is told nothing.
+elsewhere  a drive that another station has done is not copied again, though the station fetched its jobs before that; one
+         that is docked while nobody answers is copied.
 """
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import ssl
@@ -19,7 +22,7 @@ import threading
 import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from berthd import Refused, Station  # noqa: E402
+from berthd import Refused, Station, ask  # noqa: E402
 from service import Service  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["BERTH_BUILD"])
@@ -33,6 +36,8 @@ class Door:
 
     def __init__(self, hub: Service, certificate: pathlib.Path, key: pathlib.Path, client_ca=None):
         self.old: "set[str]" = set()
+        self.open = threading.Event()
+        self.open.set()
         self.requests: "list[str]" = []
         door = self
 
@@ -42,6 +47,7 @@ class Door:
             def forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 door.requests.append(self.path)
+                door.open.wait()
                 for kind in door.old:
                     body = body.replace(f'"berth.{kind}"'.encode(), f'"berth.{kind[:-1]}_"'.encode())
                 connection = http.client.HTTPSConnection("127.0.0.1", hub.port, context=hub.context, timeout=60)
@@ -84,13 +90,14 @@ class Door:
         return self
 
     def __exit__(self, *_) -> None:
+        self.open.set()
         self.server.shutdown()
         self.server.server_close()
 
 
-def station(folder: pathlib.Path, name: str, keys: str) -> Station:
+def station(folder: pathlib.Path, name: str, keys: str, poll: str = "1s", bays: int = 1) -> Station:
     server = types.SimpleNamespace(key="a2V5a2V5", account="photos", port=9, endpoint="http://127.0.0.1:9/photos", ca_file=None)
-    return Station(folder, server, bays=1, name=name, keys=f"job_service_poll = 1s\n{keys}")
+    return Station(folder, server, bays=bays, name=name, keys=f"job_service_poll = {poll}\n{keys}")
 
 
 def upstream(at: Station) -> dict:
@@ -202,9 +209,139 @@ def check_parked(folder: pathlib.Path) -> None:
     print("refused events are parked, shown, sent again and given up")
 
 
+# --- elsewhere ---
+
+UID = "6BA7B810-9DAD-11D1-80B4-00C04FD430C8"
+
+
+def done_by_east(hub: Service, job: str, serial: str) -> None:
+    subject = f"jobs/{job}/drives/{serial}"
+    event = {"specversion": "1.0", "id": f"{UID}-1", "sequence": f"{1:020}", "source": "/stations/east", "subject": subject,
+             "type": "berth.drive.state", "partitionkey": subject, "time": "2031-04-09T07:15:02.118000Z",
+             "data": {"job": job, "origin": "upstream", "driveId": serial, "state": "CompletedMoreInfo",
+                      "copyStatus": "CompletedWithErrors", "activity": "safe-to-remove", "bytes": 900, "bytesSucceeded": 880,
+                      "blobs": 9, "blobsSucceeded": 8}}
+    answer = hub.ask("POST", "/v1/hub/events", json.dumps(event).encode(), version=None,
+                     headers={"Content-Type": "application/cloudevents+json"})
+    assert answer.status == 200 and answer.json["applied"] == 1, answer.text
+
+
+def check_elsewhere(folder: pathlib.Path) -> None:
+    folder.mkdir()
+    account = ("[account photos]\nendpoint = http://127.0.0.1:9/photos\nallow_plain = yes\ncredential = key\n"
+               f"credential_file = {folder}/no\n")
+    with Service(folder / "hub", accounts=account) as hub, \
+            Door(hub, hub.folder / "server.pem", hub.folder / "server.key") as door:
+        status, answer = ask(hub.folder / "run/berthd.sock", "POST", "/v1/jobs", {
+            "name": "voyage", "account": "photos", "accept_unshipped": True,
+            "journals": [{"name": f"{s}.jrn", "text": JOURNAL.format(s)} for s in ("SEA1", "SEA2")]})
+        assert status == 200, answer
+        with station(folder, "west", f"job_service = {door.base}\njob_service_token = {token_of(hub)}\n"
+                                     f"job_service_ca = {hub.ca}\n", poll="1h", bays=2) as at:
+            at.wait(lambda: at.get("/v1/jobs")["jobs"], what="the job")
+            done_by_east(hub, "voyage", "SEA1")
+            assert at.drive("SEA1")["state"] == "Specified"
+            for bay, serial in (("A1", "SEA1"), ("A2", "SEA2")):
+                (at.folder / f"{serial}.img").write_bytes(os.urandom(1 << 20))
+                at.dock(at.folder / f"{serial}.img", bay)
+                if serial == "SEA1":
+                    at.wait_drive("SEA1", state="CompletedMoreInfo", docked=True, bytes=900, bytes_done=880)
+                    door.open.clear()  # from now on nobody answers
+            at.wait_drive("SEA2", copy_status="InProgress")
+            kinds = [(e["kind"], e["data"].get("state")) for e in at.get("/v1/events?drive=SEA1")["events"]]
+            assert ("drive.state", "Transferring") not in kinds and ("drive.docked", None) in kinds, kinds
+            door.open.set()
+    print("what another station has done is not done again, and an outage stops nothing")
+
+
+# --- tls ---
+
+
+def openssl(folder: pathlib.Path, *args: str) -> None:
+    subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
+
+
+def authority(folder: pathlib.Path, name: str) -> None:
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN=The {name} authority", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+
+
+def certificate(folder: pathlib.Path, name: str, by: str, days: int = 2, names: str = "DNS:east") -> None:
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+            "-keyout", f"{name}.key", "-out", f"{name}.csr")
+    (folder / "names").write_text(f"subjectAltName={names}\n")
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial",
+            "-days", str(days), "-extfile", "names", "-out", f"{name}.pem")
+    (folder / f"{name}.key").chmod(0o600)
+
+
+class Trial:
+    """One station, told of the door in ever other ways."""
+
+    def __init__(self, at: Station, door: Door, folder: pathlib.Path):
+        self.at, self.door, self.folder = at, door, folder
+        self.text = at.config.read_text()
+
+    def tell(self, **keys: str) -> None:
+        lines = [f"job_service_{key} = {self.folder / value}\n" for key, value in keys.items() if value]
+        self.door.requests.clear()
+        self.at.configure(self.text.replace("job_service_poll", f"job_service = {self.door.base}\n" + "".join(lines) +
+                                            "job_service_poll"))
+        self.at.post("/v1/reload")
+
+    def works(self, **keys: str) -> None:
+        self.tell(**keys)
+        self.at.wait(lambda: "fetched_at" in upstream(self.at) and "heard_at" in upstream(self.at), what=f"an answer with {keys}")
+        assert "trouble" not in upstream(self.at), upstream(self.at)
+
+    def fails(self, *words: str, reach: bool = False, **keys: str) -> None:
+        """It says why in these words, and the hub gets nothing unless it is the hub that refuses."""
+        self.tell(**keys)
+        try:
+            self.at.wait(lambda: all(w in upstream(self.at).get("trouble", "") for w in words), what=f"{words}", limit=30)
+        finally:
+            print(f"{keys}: {upstream(self.at).get('trouble')}")
+        assert "heard_at" not in upstream(self.at) and bool(self.door.requests) == reach, self.door.requests
+
+
+def check_tls(folder: pathlib.Path) -> None:
+    folder.mkdir()
+    for name in ("clients", "others"):
+        authority(folder, name)
+    certificate(folder, "good", "clients")
+    certificate(folder, "stranger", "others")
+    certificate(folder, "expired", "clients", days=-1)
+    with Service(folder / "hub") as hub:
+        certificate(hub.folder, "elsewhere", "ca", names="DNS:hub.example")
+        (folder / "token").write_text(token_of(hub).read_text())
+        (folder / "wrong").write_text("not-the-token-of-a-test\n")
+        for name in ("token", "wrong"):
+            (folder / name).chmod(0o600)
+        good = {"ca": "hub/ca.pem", "token": "token", "cert": "good.pem", "key": "good.key"}
+        with Door(hub, hub.folder / "server.pem", hub.folder / "server.key", folder / "clients.pem") as door, \
+                station(folder, "east", "") as at:
+            trial = Trial(at, door, folder)
+            trial.works(**good)
+            trial.fails("certificate", "authority", **good | {"cert": "stranger.pem", "key": "stranger.key"})
+            trial.fails("certificate", "expired", **good | {"cert": "expired.pem", "key": "expired.key"})
+            trial.fails("asks for a certificate", "job_service_cert", **good | {"cert": "", "key": ""})
+            trial.fails("job_service_key", **good | {"key": "stranger.key"})
+            trial.fails("refuses the token", reach=True, **good | {"token": "wrong"})
+            trial.fails("refuses the token", reach=True, **good | {"token": ""})
+            trial.fails("is not trusted", "issuer", **good | {"ca": "others.pem"})
+            trial.fails("is not trusted", **good | {"ca": ""})
+            trial.works(**good)
+            assert hub.tokens["station"] not in at.log()
+        with Door(hub, hub.folder / "elsewhere.pem", hub.folder / "elsewhere.key") as door, station(folder, "west", "") as at:
+            Trial(at, door, folder).fails("is not trusted", "name", ca="hub/ca.pem", token="token")
+    print("token, certificate and authority all have to be right")
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="berth-door-") as folder:
         check_parked(pathlib.Path(folder))
+        check_elsewhere(pathlib.Path(folder) / "elsewhere")
+        check_tls(pathlib.Path(folder) / "tls")
     return 0
 
 
