@@ -386,9 +386,10 @@ void *bth_io_buffer_new(size_t length_bytes)
 
         if (!bth_align_up(MAX(length_bytes, (size_t)1), IO_ALIGN_BYTES, &rounded))
                 return NULL;
-        buffer = aligned_alloc(align, rounded);
+        if (posix_memalign(&buffer, align, rounded) != 0)
+                return NULL;
         /* A wish: without huge pages it is the same memory, in small pieces. */
-        if (buffer && align == HUGE_PAGE_BYTES)
+        if (align == HUGE_PAGE_BYTES)
                 (void)madvise(buffer, rounded, MADV_HUGEPAGE);
         return buffer;
 }

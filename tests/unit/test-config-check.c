@@ -206,6 +206,9 @@ static int check_by_program(const struct world *w, char *out, size_t size)
 {
         char program[512];
         char *const argv[] = { program, TEXT("--check"), TEXT(world_path(w, "berthd.conf")), NULL };
+        /* Who changed the user may not look into its own memory for leaks. */
+        char *const env[] = { TEXT("PATH=/usr/bin:/bin"), TEXT("ASAN_OPTIONS=detect_leaks=0"),
+                              NULL };
         posix_spawn_file_actions_t actions;
         int ends[2], status;
         size_t n = 0;
@@ -216,7 +219,7 @@ static int check_by_program(const struct world *w, char *out, size_t size)
         assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
         assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
         assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO), 0);
-        assert_int_equal(posix_spawn(&pid, program, &actions, NULL, argv, environ), 0);
+        assert_int_equal(posix_spawn(&pid, program, &actions, NULL, argv, env), 0);
         (void)posix_spawn_file_actions_destroy(&actions);
         (void)close(ends[1]);
         while ((got = read(ends[0], out + n, size - 1 - n)) > 0)
