@@ -19,6 +19,7 @@
 #include "daemon/route.h"
 
 #define BACKLOG      64
+#define RESERVED     8    /* connections, for root and the daemon's own user */
 #define SOCKET_MODE  0666 /* rights are told by who connects, not by who can */
 #define PASSWD_FILE  "/etc/passwd"
 #define WHO_MAX      96
@@ -344,6 +345,12 @@ static enum dmn_right right_of(const struct dmn_api *a, const struct dmn_http_re
         return dmn_api_right(getuid(), dmn_http_peer(q)->uid, member);
 }
 
+/* Whoever of this machine may connect, with as many users as he likes, and look. */
+static bool preferred(void *userdata, const struct dmn_http_peer *peer)
+{
+        return dmn_api_right(getuid(), peer->uid, false) == DMN_RIGHT_ADMIN;
+}
+
 static size_t body_limit(void *userdata, const struct dmn_http_request *q)
 {
         return dmn_api_body_limit(right_of(userdata, q));
@@ -424,7 +431,9 @@ int dmn_api_new(struct dmn_station *station, int fd, const char *group, struct d
         _cleanup_(dmn_api_freep) struct dmn_api *a = calloc(1, sizeof *a);
         struct dmn_http_options options = { .fd = fd,
                                             .handler = on_request,
-                                            .body_limit = body_limit };
+                                            .body_limit = body_limit,
+                                            .reserved = RESERVED,
+                                            .preferred = preferred };
         int r;
 
         if (!a) {

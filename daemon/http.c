@@ -637,7 +637,12 @@ static int peer_of(int fd, const struct sockaddr_storage *address, struct dmn_ht
 
 static bool too_many_of(const struct dmn_http *h, const struct dmn_http_peer *peer)
 {
+        const struct dmn_http_options *o = &h->options;
         unsigned n = 0;
+
+        if (o->preferred && h->n_connections + o->reserved >= o->connections &&
+            !o->preferred(o->userdata, peer))
+                return true;
 
         for (const struct connection *c = h->connections; c; c = c->next)
                 n += same_peer(&c->peer, peer);

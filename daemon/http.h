@@ -56,6 +56,10 @@ struct dmn_http_options {
         /* 0: the numbers above */
         size_t body_bytes, header_bytes; /* of one request */
         unsigned connections, per_peer;  /* at once: all, and of one user or peer (daemon/gate.h) */
+        /* So many of the connections are for those of whom `preferred` says so, that all the others
+         * together cannot keep them out. NULL: nobody is. */
+        unsigned reserved;
+        bool (*preferred)(void *userdata, const struct dmn_http_peer *peer);
         unsigned idle_sec;               /* without a byte */
         unsigned request_sec, reply_sec; /* from the first to the last byte, at most */
         const struct dmn_http_tls *tls;  /* NULL: plain; copied */

@@ -564,6 +564,41 @@ static void test_places(void **state)
         wait_until_gone(p, 0);
 }
 
+static bool is_preferred(void *userdata, const struct dmn_http_peer *peer)
+{
+        assert_true(peer->local);
+        return ((struct place *)userdata)->later; /* who comes while this is set */
+}
+
+/* All the others cannot keep those out for whom places are kept. */
+static void test_reserved(void **state)
+{
+        struct place *p = *state;
+        char text[1024];
+        int fds[3];
+
+        serve(p, (struct dmn_http_options){
+                         .connections = 3, .reserved = 1, .preferred = is_preferred });
+        for (size_t i = 0; i < 2; i++) {
+                fds[i] = connect_to(p);
+                say(fds[i], "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+                assert_false(hear_until(p, fds[i], "hello", text, sizeof text));
+        }
+        fds[2] = connect_to(p);
+        assert_true(hear_until(p, fds[2], NULL, text, sizeof text));
+        (void)close(fds[2]);
+        p->later = true;
+        fds[2] = connect_to(p);
+        for (unsigned i = 0; i < 1000 && dmn_http_connections(p->http) < 3; i++)
+                turn(p);
+        p->later = false;
+        say(fds[2], "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_false(hear_until(p, fds[2], "hello", text, sizeof text));
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+                (void)close(fds[i]);
+        wait_until_gone(p, 0);
+}
+
 static void test_garbage(void **state)
 {
         struct place *p = *state;
@@ -624,6 +659,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_body_limit_of_request, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_header_limit, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_reserved, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_sleeps, set_up, tear_down),
         };
