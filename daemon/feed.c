@@ -221,7 +221,8 @@ bool dmn_feed_wanted(const struct dmn_http_request *q)
 {
         const char *accept = dmn_http_header(q, "Accept");
 
-        return accept && bth_starts_with(accept, TYPE);
+        /* A HEAD of it would never come to its end: it gets the head of the list. */
+        return accept && bth_starts_with(accept, TYPE) && strcmp(dmn_http_method(q), "GET") == 0;
 }
 
 static int read_query(struct feed *f, const char *last, struct bth_error *error)

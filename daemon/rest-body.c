@@ -152,6 +152,11 @@ static bool is_good_text(const json_t *j)
         return true;
 }
 
+bool dmn_rest_is_address_member(const char *name)
+{
+        return find_member(address_members, name) != NULL;
+}
+
 static int check_kind(const char *target, enum member_kind kind, const json_t *value,
                       struct dmn_rest_fault *f)
 {

@@ -40,6 +40,13 @@ static void set_parsed(json_t *object, const char *name, const char *text)
                 set(object, name, value);
 }
 
+/* An empty object stands for what a job service above knows and a station is not told. */
+static void set_personal(json_t *object, enum job_personal what, const char *text)
+{
+        if (!bth_streq(text, "{}"))
+                set_parsed(object, job_personal_to_string(what), text);
+}
+
 void dmn_rest_more_clear(struct dmn_rest_more *m)
 {
         for (size_t i = 0; i < _JOB_PERSONAL_MAX; i++)
@@ -85,7 +92,7 @@ static json_t *properties_json(const struct job_record *r, const struct dmn_rest
 
         set_text(j, "storageAccountId", r->account);
         for (size_t i = 0; i < _JOB_PERSONAL_MAX; i++)
-                set_parsed(j, job_personal_to_string((enum job_personal)i), more->personal[i]);
+                set_personal(j, (enum job_personal)i, more->personal[i]);
         for (size_t i = 0; i < m->n_drives; i++)
                 (void)json_array_append_new(drives, drive_json(r, i));
         set(j, "driveList", drives);

@@ -40,6 +40,9 @@ int dmn_rest_parse_put(const json_t *json, struct dmn_rest_body *ret_body,
 int dmn_rest_parse_patch(const json_t *json, struct dmn_rest_body *ret_body,
                          struct dmn_rest_fault *fault) _must_check_;
 
+/* Is it a member of a return address (7.5)? */
+bool dmn_rest_is_address_member(const char *name) _pure_;
+
 /* Does the window of everything that the body changes stand open (6.3)? Returns 0, or -EINVAL with
  * `fault`. */
 int dmn_rest_windows(const struct dmn_rest_body *b, const struct job_model *m,

@@ -343,13 +343,14 @@ static void acted(void *userdata, int r, const struct bth_error *error)
         acting_free(a);
 }
 
+static const char *const act_members[] = { "job", NULL };
+
 static void act(struct dmn_station *s, struct dmn_call *c, enum job_input_kind kind)
 {
-        static const char *const members[] = { "job", NULL };
         struct acting *a = calloc(1, sizeof *a);
         struct bth_error error = BTH_ERROR_INIT;
         const char *job = NULL;
-        int r = a ? dmn_call_members(c, members, &error) : -ENOMEM;
+        int r = a ? dmn_call_members(c, act_members, &error) : -ENOMEM;
 
         if (r == 0)
                 r = dmn_call_text(c, "job", &job, &error);
@@ -402,8 +403,11 @@ static struct dmn_slot *docked(const struct dmn_station *s, const char *serial)
 void dmn_do_drive_give_up(struct dmn_station *s, struct dmn_call *c)
 {
         struct dmn_slot *slot = docked(s, c->target);
+        struct bth_error error = BTH_ERROR_INIT;
 
-        if (slot && dmn_slot_works(slot))
+        if (dmn_call_members(c, act_members, &error) < 0)
+                dmn_call_fail(c, &error);
+        else if (slot && dmn_slot_works(slot))
                 wish(slot, &slot->give_up, c);
         else
                 act(s, c, JOB_INPUT_GIVEN_UP);

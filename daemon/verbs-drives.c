@@ -49,12 +49,12 @@ static int run_list(struct job_store *store, struct dmn_store_call *sc, struct b
         int r = dmn_call_text(sc->call, "job", &job, error);
 
         sc->answer = json_pack("{s:o}", "drives", page.list);
-        if (r == 0 && job)
-                return list_of_job(store, sc, job, &page, error);
         if (r == 0)
                 r = dmn_call_text(sc->call, "scope", &filter.scope, error);
         if (r == 0)
                 r = dmn_call_u64(sc->call, "before", &filter.before, error);
+        if (r == 0 && job)
+                return list_of_job(store, sc, job, &page, error);
         if (r == 0)
                 r = job_store_list(store, &filter, add_drives, &page, error);
         if (r == 0 && page.n == filter.limit)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/time.h"
+#include "daemon/rest-json.h"
 #include "daemon/verbs-store.h"
 
 #define PAGE_DEFAULT 100
@@ -265,7 +266,8 @@ static int read_parcel(const struct dmn_call *c, size_t n_drives, char **ret_jso
         return r;
 }
 
-/* Where the drives are to go, an object of texts; NULL when it is not given. */
+/* Where the drives are to go, an object of texts as the job service has it; NULL when it is not
+ * given. */
 static int read_address(const struct dmn_call *c, char **ret_json, struct bth_error *error)
 {
         const json_t *address = json_object_get(c->body, "return_address"), *value;
@@ -274,11 +276,15 @@ static int read_address(const struct dmn_call *c, char **ret_json, struct bth_er
         *ret_json = NULL;
         if (!address || json_is_null(address))
                 return 0;
-        json_object_foreach((json_t *)address, key, value) if (
-                !json_is_string(
-                        value)) return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
-                                                     "'%s' of the return address has to be a text",
-                                                     key);
+        json_object_foreach((json_t *)address, key, value)
+        {
+                if (!dmn_rest_is_address_member(key))
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "a return address has no member '%s'", key);
+                if (!json_is_string(value))
+                        return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
+                                             "'%s' of the return address has to be a text", key);
+        }
         *ret_json = json_is_object(address) ? bth_json_to_text(address) : NULL;
         if (!json_is_object(address) || (*ret_json && strlen(*ret_json) > ADDRESS_MAX)) {
                 free(take_ptr(*ret_json));

@@ -45,15 +45,28 @@ static const dmn_verb_fn functions[_DMN_VERB_MAX] = {
         [DMN_VERB_HUB_CONFLICTS] = dmn_do_hub_conflicts,
 };
 
+/* Those that know no member; all others look at theirs. */
+static const bool takes_nothing[_DMN_VERB_MAX] = {
+        [DMN_VERB_STATION_SHOW] = true, [DMN_VERB_CONFIG_SHOW] = true,
+        [DMN_VERB_RELOAD] = true,       [DMN_VERB_LIMITS_SHOW] = true,
+        [DMN_VERB_BAYS_LIST] = true,    [DMN_VERB_BAY_SHOW] = true,
+        [DMN_VERB_BAY_EJECT] = true,    [DMN_VERB_PLACES_LIST] = true,
+        [DMN_VERB_DRIVE_EJECT] = true,
+};
+
 void dmn_verb_call(struct dmn_station *s, struct dmn_call *c)
 {
+        static const char *const none[] = { NULL };
         const struct dmn_verb_info *info = dmn_verb_info(c->verb);
+        struct bth_error error = BTH_ERROR_INIT;
 
         if (!info || !functions[c->verb])
                 dmn_call_refuse(c, -ENOENT, BTH_REASON_UNSUPPORTED, "there is no such verb");
         else if (!dmn_right_allows(c->right, info->right))
                 dmn_call_refuse(c, -EACCES, BTH_REASON_NOT_PERMITTED, "this needs the right to %s",
                                 dmn_right_to_string(info->right));
+        else if (takes_nothing[c->verb] && dmn_call_members(c, none, &error) < 0)
+                dmn_call_fail(c, &error);
         else
                 functions[c->verb](s, c);
 }

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/io.h"
+#include "base/str.h"
 #include "daemon/listen.h"
 #include "daemon/rest-json.h"
 
@@ -24,6 +26,12 @@
         "'manifestHash':'0123456789ABCDEF0123456789ABCDEF','driveHeaderHash':''}"
 #define ACCOUNT    "/subscriptions/1/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a"
 #define PROPERTIES "'storageAccountId':'" ACCOUNT "','jobType':'Import','returnAddress':" ADDRESS
+
+static const char *const operation_names[_DMN_REST_OPERATION_MAX] = {
+#define X(id, method, right, action) #id,
+        DMN_REST_OPERATIONS(X)
+#undef X
+};
 
 static void test_routes(void **state)
 {
@@ -293,7 +301,8 @@ static void test_job(void **state)
         };
         struct dmn_rest_more more = {
                 .personal = { [JOB_PERSONAL_DELIVERY_PACKAGE] =
-                                      (char *)(uintptr_t) "{\"trackingNumber\":\"T\"}" },
+                                      (char *)(uintptr_t) "{\"trackingNumber\":\"T\"}",
+                              [JOB_PERSONAL_RETURN_ADDRESS] = (char *)(uintptr_t) "{}" },
                 .created_usec = UINT64_C(1900000000000000),
         };
         struct dmn_config *c = NULL;
@@ -309,6 +318,8 @@ static void test_job(void **state)
         assert_string_equal(text_at(j, "tags", "x"), "y");
         assert_string_equal(text_at(p, "state", NULL), "Creating");
         assert_string_equal(text_at(p, "deliveryPackage", "trackingNumber"), "T");
+        /* What only the service above knows. */
+        assert_null(json_object_get(p, "returnAddress"));
         /* A closed location sends on to another one. */
         assert_string_equal(text_at(p, "shippingInformation", "city"), "Quincy");
         assert_string_equal(text_at(drive, "errorLogUri", NULL),
@@ -322,6 +333,73 @@ static void test_job(void **state)
         assert_non_null(json_object_get(j, "identity"));
         json_decref(j);
         (void)dmn_config_free(c);
+}
+
+/* docs/openapi-importexport.json: each path and method leads to the operation that it names, with
+ * its right, a method that is not described to none, and each operation is described. */
+static void check_described(const char *path, const json_t *methods, unsigned *described)
+{
+        static const char *const all[] = { "GET", "PUT", "PATCH", "POST", "DELETE", "HEAD" };
+        char target[512], *out = target;
+
+        for (const char *at = path; *at; at++) {
+                *out++ = *at == '{' ? 'x' : *at;
+                if (*at == '{')
+                        at = strchr(at, '}');
+        }
+        memcpy(out, V, sizeof V);
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                struct dmn_rest_fault f = { 0 };
+                struct dmn_rest_route r;
+                int k = dmn_rest_route_parse(all[i], target, &r, &f);
+                char method[8] = "";
+                const json_t *o;
+                const char *name, *right;
+
+                for (size_t c = 0; all[i][c]; c++)
+                        method[c] = (char)(all[i][c] + ('a' - 'A'));
+                o = json_object_get(methods, method);
+                name = json_string_value(json_object_get(o, "x-operation"));
+                right = json_string_value(json_object_get(o, "x-right"));
+                if (!o && (k == 0 || f.status != 405))
+                        fail_msg("%s %s is not described", all[i], target);
+                if (o && (k < 0 || !bth_streq(name, operation_names[r.operation]) ||
+                          !bth_streq(right, dmn_right_to_string(dmn_rest_right(r.operation)))))
+                        fail_msg("%s %s is not as described: %s", all[i], target, f.message);
+                if (o)
+                        described[r.operation]++;
+                dmn_rest_route_clear(&r);
+        }
+}
+
+static void test_description(void **state)
+{
+        const char *source = getenv("BERTH_SOURCE"), *path;
+        unsigned described[_DMN_REST_OPERATION_MAX] = { 0 };
+        _cleanup_free_ char *text = NULL;
+        _cleanup_json_ json_t *j = NULL;
+        json_t *versions, *methods;
+        char file[4096];
+        size_t n;
+
+        (void)state;
+        if (!source)
+                skip();
+        (void)snprintf(file, sizeof file, "%s/docs/openapi-importexport.json", source);
+        assert_int_equal(bth_read_file(file, 1 << 20, &text, &n), 0);
+        assert_int_equal(bth_json_parse(text, n, &j, NULL), 0);
+        json_object_foreach(json_object_get(j, "paths"), path, methods)
+                check_described(path, methods, described);
+        for (size_t i = 0; i < ARRAY_SIZE(described); i++)
+                if (described[i] != (i == DMN_REST_JOBS_LIST ? 2 : 1))
+                        fail_msg("%s is described %u times", operation_names[i], described[i]);
+        versions = json_object_get(json_object_get(j, "components"), "parameters");
+        versions = json_object_get(json_object_get(json_object_get(versions, "version"), "schema"),
+                                   "enum");
+        assert_int_equal(json_array_size(versions), _DMN_REST_VERSION_MAX);
+        for (size_t i = 0; i < _DMN_REST_VERSION_MAX; i++)
+                assert_string_equal(json_string_value(json_array_get(versions, i)),
+                                    dmn_rest_version_to_string((enum dmn_rest_version)i));
 }
 
 static void test_addresses(void **state)
@@ -343,10 +421,11 @@ static void test_addresses(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_routes),     cmocka_unit_test(test_rights),
-                cmocka_unit_test(test_filters),    cmocka_unit_test(test_put),
-                cmocka_unit_test(test_bad_bodies), cmocka_unit_test(test_windows),
-                cmocka_unit_test(test_job),        cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_routes),      cmocka_unit_test(test_rights),
+                cmocka_unit_test(test_filters),     cmocka_unit_test(test_put),
+                cmocka_unit_test(test_bad_bodies),  cmocka_unit_test(test_windows),
+                cmocka_unit_test(test_job),         cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_description),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

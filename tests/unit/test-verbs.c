@@ -252,6 +252,9 @@ static void test_life(void **state)
         api_expect(&w, "POST", "/v1/jobs/one/ship",
                    "{\"carrier\":\"a\",\"tracking\":\"b\",\"return_address\":[]}", 400,
                    "value-invalid");
+        api_expect(&w, "POST", "/v1/jobs/one/ship",
+                   "{\"carrier\":\"a\",\"tracking\":\"b\",\"return_address\":{\"x\":\"y\"}}", 400,
+                   "value-invalid");
         api_expect(&w, "POST", "/v1/jobs/one/ship", parcel, 409, "refused"); /* no address */
         api_expect(&w, "POST", "/v1/jobs/one/ship", shipped, 200, NULL);
         expect_text(&w, "/v1/jobs/one", "state", "Shipping");
@@ -532,6 +535,31 @@ static void test_feed_refused(void **state)
         api_close(&w);
 }
 
+/* A HEAD has no body, however the answer would go on: what comes behind it on the connection is the
+ * next answer. */
+static void test_feed_head(void **state)
+{
+        static const char head[] =
+                "HEAD /v1/events HTTP/1.1\r\nHost: b\r\nAccept: text/event-stream\r\n\r\n";
+        static const char next[] = "\r\n\r\nHTTP/1.1 200 OK\r\n";
+        static const char get[] = "GET /v1/limits HTTP/1.1\r\nHost: b\r\n\r\n";
+        _cleanup_buf_ struct bth_buf got = BTH_BUF_INIT;
+        struct api_world w;
+        int fd;
+
+        api_open(&w, NULL);
+        fd = api_connect(&w);
+        assert_int_equal(send(fd, head, strlen(head), MSG_NOSIGNAL), strlen(head));
+        api_hear(&w, fd, "\r\n\r\n", &got);
+        make_job(&w, "one", NULL, "ONE1");
+        assert_int_equal(send(fd, get, strlen(get), MSG_NOSIGNAL), strlen(get));
+        api_hear(&w, fd, "\"memory_bytes\"", &got);
+        if (strncmp(strstr(got.data, "\r\n\r\n"), next, strlen(next)) != 0)
+                fail_msg("%s", got.data);
+        (void)close(fd);
+        api_close(&w);
+}
+
 /* --- metrics --- */
 
 static char *scrape(struct api_world *w)
@@ -682,6 +710,7 @@ int main(void)
                 cmocka_unit_test(test_feed),
                 cmocka_unit_test(test_feed_of_many),
                 cmocka_unit_test(test_feed_refused),
+                cmocka_unit_test(test_feed_head),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
