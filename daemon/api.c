@@ -177,6 +177,7 @@ static void reply_error(struct dmn_http_request *q, const struct bth_error *erro
 /* A call that a verb has. It may outlive the API, as its request outlives the server. */
 struct open_call {
         struct dmn_http_request *request;
+        const struct dmn_call *call;
         enum dmn_verb verb;
         char who[WHO_MAX];
         char target[256];
@@ -203,7 +204,7 @@ static void log_act(const struct open_call *o, const char *sentence, const struc
 static void on_answer(void *userdata, int r, json_t *answer, const struct bth_error *error)
 {
         struct open_call *o = userdata;
-        _cleanup_free_ char *text = r == 0 ? bth_json_to_text(answer) : NULL;
+        _cleanup_free_ char *text = r == 0 ? dmn_call_written(o->call, answer) : NULL;
 
         log_act(o, json_string_value(json_object_get(answer, "sentence")), r < 0 ? error : NULL);
         if (r < 0)
@@ -293,8 +294,10 @@ static int make_call(struct dmn_http_request *q, const char *who, enum dmn_right
                 free(o);
                 return r;
         }
+        o->call = *ret_call;
         (*ret_call)->reply = on_answer;
         (*ret_call)->userdata = o;
+        (*ret_call)->takes_lists = true;
         return 0;
 }
 

@@ -64,8 +64,7 @@ static void refuse(struct feed *f, const struct bth_error *error)
 static int add_event(void *userdata, const struct job_event *e)
 {
         struct feed *f = userdata;
-        _cleanup_json_ json_t *view = dmn_event_view(e);
-        _cleanup_free_ char *json = view ? bth_json_to_text(view) : NULL;
+        _cleanup_free_ char *json = dmn_event_text(e);
 
         if (!json)
                 return -ENOMEM;

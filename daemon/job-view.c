@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* job-view - jobs, drives, runs and events as the API shows them (berth-api(7)). Any thread. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -150,9 +151,10 @@ static void set_job_of_subject(json_t *j, const struct job_event *e)
         set(j, "job", json_stringn(e->subject + name, n - name));
 }
 
-json_t *dmn_event_view(const struct job_event *e)
+/* All but what it is about. */
+static json_t *event_head(const struct job_event *e)
 {
-        json_t *j = json_object(), *data = NULL;
+        json_t *j = json_object();
 
         set_u64(j, "sequence", e->seq);
         set_text(j, "kind", job_change_kind_to_string(e->kind));
@@ -164,7 +166,27 @@ json_t *dmn_event_view(const struct job_event *e)
         set_text(j, "serial", e->serial);
         set_text(j, "subject", e->subject);
         set_text(j, "who", e->who ? e->who : "station");
+        return j;
+}
+
+json_t *dmn_event_view(const struct job_event *e)
+{
+        json_t *j = event_head(e), *data = NULL;
+
         if (e->data && bth_json_parse(e->data, strlen(e->data), &data, NULL) == 0)
                 set(j, "data", data);
         return j;
+}
+
+/* What an event is about is JSON already (jobs/event.c): it is not taken apart and put together
+ * again. "data" comes before all other members in the alphabet. */
+char *dmn_event_text(const struct job_event *e)
+{
+        _cleanup_json_ json_t *j = event_head(e);
+        _cleanup_free_ char *rest = bth_json_to_text(j);
+        char *text = NULL;
+
+        if (!rest || !e->data)
+                return take_ptr(rest);
+        return asprintf(&text, "{\"data\":%s,%s", e->data, rest + 1) < 0 ? NULL : text;
 }

@@ -698,6 +698,22 @@ bool dmn_station_works_on(const struct dmn_station *s, uint64_t job, size_t driv
         return slot && (dmn_slot_works(slot) || slot->busy);
 }
 
+json_t *dmn_station_progress_all(const struct dmn_station *s)
+{
+        json_t *list = json_array();
+
+        for (const struct dmn_slot *slot = s->slots; slot; slot = slot->next) {
+                json_t *progress = slot->job > 0 && !slot->gone ? dmn_slot_progress(slot) : NULL;
+
+                if (progress)
+                        (void)json_array_append_new(list, json_pack("{s:I,s:I,s:o}", "job_id",
+                                                                    (json_int_t)slot->job, "index",
+                                                                    (json_int_t)slot->drive,
+                                                                    "progress", progress));
+        }
+        return list;
+}
+
 json_t *dmn_station_progress(const struct dmn_station *s, uint64_t job, size_t drive)
 {
         const struct dmn_slot *slot = dmn_station_slot_of(s, job, drive);

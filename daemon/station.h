@@ -66,6 +66,8 @@ const struct job_policy *dmn_station_policy(const struct dmn_station *s);
 /* What the worker of a job's drive says about its progress, as a new object; NULL when none runs.
  */
 json_t *dmn_station_progress(const struct dmn_station *s, uint64_t job, size_t drive);
+/* The same of all drives that have it: an array of "job_id", "index", "progress". */
+json_t *dmn_station_progress_all(const struct dmn_station *s);
 /* Does a worker run on it, or is one just being started? */
 bool dmn_station_works_on(const struct dmn_station *s, uint64_t job, size_t drive);
 

@@ -86,14 +86,44 @@ struct dmn_call *dmn_call_free(struct dmn_call *c)
                 wipe(c->body);
         json_decref(c->body);
         json_decref(c->query);
+        bth_buf_clear(&c->list);
         free(c->target);
         free(c->who);
         free(c);
         return NULL;
 }
 
+char *dmn_call_written(const struct dmn_call *c, const json_t *answer)
+{
+        _cleanup_buf_ struct bth_buf b = BTH_BUF_INIT;
+        _cleanup_free_ char *rest = bth_json_to_text(answer);
+        int r = rest ? 0 : -ENOMEM;
+
+        if (!c->list_name || r < 0)
+                return take_ptr(rest);
+        r = bth_buf_add_format(&b, "{\"%s\":[", c->list_name);
+        if (r == 0 && c->list.length > 0)
+                r = bth_buf_add(&b, c->list.data, c->list.length);
+        if (r == 0)
+                r = bth_buf_add_format(&b, "]%s%s", json_object_size(answer) > 0 ? "," : "",
+                                       rest + 1);
+        return r < 0 ? NULL : take_ptr(b.data);
+}
+
+static json_t *list_of(const struct dmn_call *c)
+{
+        _cleanup_free_ char *text = NULL;
+        json_t *list = NULL;
+
+        if (asprintf(&text, "[%s]", c->list.data ? c->list.data : "") < 0)
+                text = NULL;
+        return text && bth_json_parse_array(text, strlen(text), &list, NULL) == 0 ? list : NULL;
+}
+
 static void end(struct dmn_call *c, int r, json_t *answer, const struct bth_error *error)
 {
+        if (r == 0 && c->list_name && !c->takes_lists)
+                (void)json_object_set_new(answer, c->list_name, list_of(c));
         if (c->reply)
                 c->reply(c->userdata, r, answer, error);
         (void)dmn_call_free(c);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/str.h"
 
 enum dmn_right {
         DMN_RIGHT_NONE,
@@ -105,6 +106,13 @@ struct dmn_call {
          * negative errno with an error. `answer` is borrowed. */
         void (*reply)(void *userdata, int r, json_t *answer, const struct bth_error *error);
         void *userdata;
+        /* A list of the answer, of which there may be a thousand members, and which is written
+         * without making a tree of all of them: "{…},{…}", to be the array `list_name`. NULL: none.
+         * Who sets `takes_lists` writes the answer by dmn_call_written(); for others the list is a
+         * part of `answer`. */
+        const char *list_name; /* a literal; before the other members in the alphabet */
+        struct bth_buf list;
+        bool takes_lists;
 };
 
 /* Makes a call without reply. Texts are copied, JSON is taken over also on error. Returns 0 or
@@ -114,6 +122,9 @@ int dmn_call_new(enum dmn_verb verb, const char *who, enum dmn_right right, cons
 /* Without a reply; wipes what the body holds. NULL is fine; returns NULL. */
 struct dmn_call *dmn_call_free(struct dmn_call *c);
 DEFINE_CLEANUP(dmn_call_free, struct dmn_call *);
+
+/* The text of an answer with the list of its call; free() it. NULL when there is no memory. */
+char *dmn_call_written(const struct dmn_call *c, const json_t *answer) _must_check_;
 
 /* End the call and free it. dmn_call_answer() takes `answer` over; NULL there is answered with
  * -ENOMEM. */

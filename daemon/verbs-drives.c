@@ -15,7 +15,7 @@ static const char *const drive_members[] = { "job", "scope", NULL };
 /* --- looking --- */
 
 struct page {
-        json_t *list;
+        struct dmn_store_call *call;
         uint64_t last;
         size_t n; /* jobs */
 };
@@ -26,9 +26,12 @@ static int add_drives(void *userdata, const struct job_record *r)
 
         p->last = r->id;
         p->n++;
-        for (size_t i = 0; i < r->model.n_drives; i++)
-                if (json_array_append_new(p->list, dmn_drive_view(r, i)) < 0)
-                        return -ENOMEM;
+        for (size_t i = 0; i < r->model.n_drives; i++) {
+                int k = dmn_store_list_add(p->call, dmn_drive_view(r, i));
+
+                if (k < 0)
+                        return k;
+        }
         return 0;
 }
 
@@ -44,11 +47,11 @@ static int list_of_job(struct job_store *store, struct dmn_store_call *sc, const
 static int run_list(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
 {
         struct job_filter filter = { .state = -1, .limit = JOBS_DEFAULT };
-        struct page page = { .list = json_array() };
+        struct page page = { .call = sc };
         const char *job = NULL;
         int r = dmn_call_text(sc->call, "job", &job, error);
 
-        sc->answer = json_pack("{s:o}", "drives", page.list);
+        sc->answer = json_object();
         if (r == 0)
                 r = dmn_call_text(sc->call, "scope", &filter.scope, error);
         if (r == 0)
@@ -66,8 +69,10 @@ void dmn_do_drives_list(struct dmn_station *s, struct dmn_call *c)
 {
         static const char *const members[] = { "before", "job", "scope", NULL };
 
-        dmn_store_begin(&(struct dmn_store_call){ .station = s, .call = c, .run = run_list },
-                        members);
+        dmn_store_begin(
+                &(struct dmn_store_call){
+                        .station = s, .call = c, .run = run_list, .list = "drives" },
+                members);
 }
 
 static int run_show(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)

@@ -7,7 +7,7 @@
 #define PAGE_DEFAULT 100
 
 struct page {
-        json_t *list;
+        struct dmn_store_call *call;
         uint64_t last;
         size_t n;
 };
@@ -18,7 +18,7 @@ static int add_event(void *userdata, const struct job_event *e)
 
         p->last = e->seq;
         p->n++;
-        return json_array_append_new(p->list, dmn_event_view(e)) == 0 ? 0 : -ENOMEM;
+        return dmn_store_list_add_text(p->call, dmn_event_text(e));
 }
 
 static int read_order(const struct dmn_call *c, bool *newest_first, struct bth_error *error)
@@ -74,11 +74,11 @@ static int find_job(struct job_store *store, const struct dmn_call *c, uint64_t 
 
 static int run_list(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
 {
-        struct page page = { .list = json_array() };
+        struct page page = { .call = sc };
         struct job_event_filter filter = { .drive = JOB_NO_DRIVE };
         int r = read_filter(sc->call, &filter, error);
 
-        sc->answer = json_pack("{s:o}", "events", page.list);
+        sc->answer = json_object();
         if (r == 0)
                 r = find_job(store, sc->call, &filter.job, error);
         if (r == 0)
@@ -93,6 +93,8 @@ void dmn_do_events_list(struct dmn_station *s, struct dmn_call *c)
         static const char *const members[] = { "after", "before", "drive", "job", "job_id",
                                                "limit", "order",  "scope", NULL };
 
-        dmn_store_begin(&(struct dmn_store_call){ .station = s, .call = c, .run = run_list },
-                        members);
+        dmn_store_begin(
+                &(struct dmn_store_call){
+                        .station = s, .call = c, .run = run_list, .list = "events" },
+                members);
 }

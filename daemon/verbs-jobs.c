@@ -15,7 +15,7 @@
 /* --- looking --- */
 
 struct page {
-        json_t *list;
+        struct dmn_store_call *call;
         uint64_t last;
         size_t n;
 };
@@ -26,7 +26,7 @@ static int add_job(void *userdata, const struct job_record *r)
 
         p->last = r->id;
         p->n++;
-        return json_array_append_new(p->list, dmn_job_view(r)) == 0 ? 0 : -ENOMEM;
+        return dmn_store_list_add(p->call, dmn_job_view(r));
 }
 
 static int read_filter(const struct dmn_call *c, struct job_filter *f, struct bth_error *error)
@@ -56,11 +56,11 @@ static int read_filter(const struct dmn_call *c, struct job_filter *f, struct bt
 
 static int run_list(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
 {
-        struct page page = { .list = json_array() };
+        struct page page = { .call = sc };
         struct job_filter filter = { .state = -1 };
         int r = read_filter(sc->call, &filter, error);
 
-        sc->answer = json_pack("{s:o}", "jobs", page.list);
+        sc->answer = json_object();
         if (r == 0)
                 r = job_store_list(store, &filter, add_job, &page, error);
         if (r == 0 && page.n == filter.limit)
@@ -72,8 +72,10 @@ void dmn_do_jobs_list(struct dmn_station *s, struct dmn_call *c)
 {
         static const char *const members[] = { "before", "limit", "scope", "state", NULL };
 
-        dmn_store_begin(&(struct dmn_store_call){ .station = s, .call = c, .run = run_list },
-                        members);
+        dmn_store_begin(
+                &(struct dmn_store_call){
+                        .station = s, .call = c, .run = run_list, .list = "jobs" },
+                members);
 }
 
 static int run_show(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)

@@ -16,6 +16,7 @@ static struct dmn_store_call *store_call_free(struct dmn_store_call *sc)
 {
         json_decref(sc->answer);
         json_decref(sc->extra);
+        json_decref(sc->progress);
         (void)dmn_journals_result_free(sc->read);
         free(sc);
         return NULL;
@@ -45,7 +46,48 @@ static void add_progress_of_all(const struct dmn_station *s, json_t *answer)
         json_array_foreach(json_object_get(answer, "drives"), i, one) add_progress(s, one);
         if (json_object_get(answer, "job") && json_is_object(json_object_get(answer, "job")))
                 add_progress_of_all(s, json_object_get(answer, "job"));
-        json_array_foreach(json_object_get(answer, "jobs"), i, one) add_progress_of_all(s, one);
+}
+
+/* In a list the store's thread does it, with what there was when it was asked. */
+static void add_known_progress(const json_t *known, json_t *drive)
+{
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(known, i, one)
+        {
+                if (json_equal(json_object_get(one, "job_id"), json_object_get(drive, "job_id")) &&
+                    json_equal(json_object_get(one, "index"), json_object_get(drive, "index")))
+                        (void)json_object_set(drive, "progress", json_object_get(one, "progress"));
+        }
+}
+
+int dmn_store_list_add_text(struct dmn_store_call *sc, char *text)
+{
+        struct bth_buf *list = &sc->call->list;
+        int r = text ? 0 : -ENOMEM;
+
+        if (r == 0 && list->length > 0)
+                r = bth_buf_add(list, ",", 1);
+        if (r == 0)
+                r = bth_buf_add(list, text, strlen(text));
+        free(text);
+        return r;
+}
+
+/* Text at once: a tree of a thousand jobs would be a hundred thousand pieces of memory. */
+int dmn_store_list_add(struct dmn_store_call *sc, json_t *view)
+{
+        json_t *drive;
+        char *text;
+        size_t i;
+
+        add_known_progress(sc->progress, view);
+        json_array_foreach(json_object_get(view, "drives"), i, drive)
+                add_known_progress(sc->progress, drive);
+        text = bth_json_to_text(view);
+        json_decref(view);
+        return dmn_store_list_add_text(sc, text);
 }
 
 static int task(struct job_store *store, void *userdata, struct bth_error *error)
@@ -96,6 +138,8 @@ void dmn_store_begin(const struct dmn_store_call *from, const char *const *membe
         *sc = *from;
         sc->policy = *dmn_station_policy(sc->station);
         (void)snprintf(sc->place, sizeof sc->place, "%s", name ? name : "");
+        c->list_name = sc->list;
+        sc->progress = sc->list ? dmn_station_progress_all(sc->station) : NULL;
         r = members ? dmn_call_members(c, members, &error) : 0;
         if (r == 0)
                 r = dmn_station_submit(sc->station, task, done, sc);

@@ -26,6 +26,8 @@ struct dmn_store_call {
         struct job_policy policy;
         char place[128]; /* the station's name */
         json_t *answer;
+        const char *list;                 /* of lists: the member that is one; else NULL */
+        json_t *progress;                 /* with `list`: what is being copied, and how far */
         json_t *extra;                    /* members for the answer, of imports; or NULL */
         struct dmn_journals_result *read; /* what journals say; or NULL */
         bool changed;                     /* the store: slots look again */
@@ -36,6 +38,11 @@ struct dmn_store_call {
 void dmn_store_begin(const struct dmn_store_call *sc, const char *const *members);
 
 /* --- on the store's thread --- */
+
+/* Adds a job, a drive, or what else there is a list of; takes it over. Returns 0 or -ENOMEM. */
+int dmn_store_list_add(struct dmn_store_call *sc, json_t *view) _must_check_;
+/* The same of a text: it is freed. Returns 0 or -ENOMEM, also for NULL. */
+int dmn_store_list_add_text(struct dmn_store_call *sc, char *text) _must_check_;
 
 /* The job of a call's {job}: by its name; a job of another scope when the station's own has none of
  * that name; with the member "scope" in that one only. Returns 0; -ENOENT; -EEXIST when several

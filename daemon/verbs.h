@@ -70,6 +70,7 @@ json_t *dmn_job_view(const struct job_record *r);
 json_t *dmn_drive_view(const struct job_record *r, size_t drive);
 json_t *dmn_run_view(const struct job_run_record *run);
 json_t *dmn_event_view(const struct job_event *e);
+char *dmn_event_text(const struct job_event *e); /* the same as text; free() it */
 
 /* bay-view.c: new objects as berth-api(7) describes them; NULL when there is no memory. */
 json_t *dmn_station_view(const struct dmn_station *s);

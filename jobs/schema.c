@@ -131,6 +131,10 @@ static const char *const migrations[] = {
         /* 4: since when an event is parked; NULL: not parked, or before this version. */
         ("ALTER TABLE outbox ADD COLUMN parked_usec INTEGER;"
          "CREATE INDEX outbox_parked ON outbox (seq) WHERE parked IS NOT NULL;"),
+
+        /* 5: counting for /metrics looks at nothing that is not in there. */
+        ("CREATE INDEX jobs_of_alerts ON jobs (alerts, state) WHERE deleted = 0 AND alerts <> 0;"
+         "CREATE INDEX drives_counted ON drives (job, state, held, running);"),
 };
 _Static_assert(ARRAY_SIZE(migrations) == JOB_STORE_VERSION, "a version is a migration");
 _Static_assert(JOB_CHANGE_DRIVE_PROGRESS == 8, "the index events_of_progress says so");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How many jobs and drives there are, counted by the database: one pass over each table. */
+/* How many jobs and drives there are, counted by the database, from indexes that have it all. */
 #include "jobs/sql.h"
 
 /* Indexes beyond a list, of a damaged record, are left out. */
@@ -56,7 +56,8 @@ int job_store_counts(struct job_store *s, struct job_counts *ret_counts, struct 
 
         if (r == 0)
                 r = each_row(s, &c,
-                             "SELECT alerts, count(*) FROM jobs WHERE deleted = 0 AND state < ?"
+                             "SELECT alerts, count(*) FROM jobs WHERE deleted = 0 AND alerts <> 0 "
+                             "AND state < ?"
                              " GROUP BY alerts",
                              ended, add_alerts, error);
         if (r == 0)

@@ -19,7 +19,7 @@
 #include "base/secret.h"
 #include "jobs/state.h"
 
-#define JOB_STORE_VERSION  4u /* PRAGMA user_version */
+#define JOB_STORE_VERSION  5u /* PRAGMA user_version */
 #define JOB_STORE_PAGE_MAX 1000u
 #define JOB_STORE_TEXT_MAX (64u << 10) /* bytes of one text */
 

@@ -53,6 +53,9 @@ def make_all(folder: pathlib.Path, dice: random.Random) -> "dict[str, dict[str, 
 
 def pull_half_way(station: Station, drive: Prepared, bay: str) -> None:
     station.wait(lambda: station.bay(bay).get("progress", {}).get("bytes_done", 0) > 0, what="a part of the drive")
+    in_jobs = [drive for job in station.get("/v1/jobs")["jobs"] for drive in job["drives"]]
+    for drives in (station.get("/v1/drives")["drives"], in_jobs):
+        assert any(d["serial"] == PULLED and d["progress"]["bytes_done"] > 0 for d in drives if "progress" in d), drives
     station.pull(bay)
     view = station.wait_drive(PULLED, activity="dock-again")
     assert (view["state"], view["copy_status"], view["docked"]) == ("Transferring", "InProgress", False), view

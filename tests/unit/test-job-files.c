@@ -98,17 +98,18 @@ static void test_newer(void **state)
         char text[2048];
 
         open_store(p);
-        change(p, "PRAGMA user_version = 5");
+        change(p, "PRAGMA user_version = 6");
         assert_int_equal(try_open(p), -EPROTONOSUPPORT);
         assert_int_equal(p->error.reason, BTH_REASON_STORE_NEWER);
         (void)bth_error_to_string(&p->error, text, sizeof text);
-        assert_non_null(strstr(text, "version 5, and this program knows only up to version 4"));
+        assert_non_null(strstr(text, "version 6, and this program knows only up to version 5"));
         assert_non_null(strstr(text, p->path));
 }
 
-#define BACK_TO_3                                                               \
-        "DROP INDEX outbox_parked; ALTER TABLE outbox DROP COLUMN parked_usec;" \
-        "PRAGMA user_version = 3;"
+#define BACK_TO_4 "DROP INDEX jobs_of_alerts; DROP INDEX drives_counted; PRAGMA user_version = 4;"
+#define BACK_TO_3                                                                         \
+        BACK_TO_4 "DROP INDEX outbox_parked; ALTER TABLE outbox DROP COLUMN parked_usec;" \
+                  "PRAGMA user_version = 3;"
 #define BACK_TO_2                                                                                \
         BACK_TO_3 "DROP INDEX jobs_by_subscription; DROP INDEX jobs_of_subscription;"            \
                   "DROP INDEX jobs_of_scope; DROP INDEX jobs_of_name; DROP INDEX "               \
