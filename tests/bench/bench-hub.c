@@ -253,8 +253,11 @@ static int bench(struct writer *w, size_t n_writers, uint64_t events, uint64_t b
                 r = make_batches(w, n_writers, events, batch);
         if (r == 0 && bth_starts_with(w[0].url, "postgresql://"))
                 r = analyze(w[0].url);
-        if (r == 0)
+        if (r == 0) {
+                printf("%" PRIu64 " jobs; ", jobs); /* whoever counts for the server begins here */
+                (void)fflush(stdout);
                 r = measure(w, n_writers, events, batch);
+        }
         for (size_t i = 0; i < n_writers; i++) {
                 if (r < 0 && w[i].error.sentence[0] != '\0')
                         (void)fprintf(stderr, "bench-hub: %s\n", w[i].error.sentence);
