@@ -99,11 +99,15 @@ static void no_result(struct dmn_slot *slot, const struct bth_error *error)
         }
 }
 
-/* Before a worker could begin, such as a managed identity that does not answer. */
-static bool is_credentials(const struct bth_result_report *r)
+/* Nothing that the drive could help: an identity that does not answer before the worker begins, or
+ * a worker of the last run that hangs (on a dead disk, for instance) and still has the record. That
+ * one is systemd's, and only root can end it. */
+static bool waits_for_others(const struct bth_result_report *r)
 {
+        const int reason = (int)bth_reason_from_string(r->reason);
+
         return r->end == BTH_RUN_END_FAILED &&
-               bth_reason_from_string(r->reason) == BTH_REASON_CREDENTIALS;
+               (reason == BTH_REASON_CREDENTIALS || reason == BTH_REASON_DEVICE_BUSY);
 }
 
 static bool is_disk_full(const struct bth_result_report *r)
@@ -113,7 +117,7 @@ static bool is_disk_full(const struct bth_result_report *r)
 
 static bool counts_as_failure(const struct bth_result_report *r)
 {
-        return (r->end == BTH_RUN_END_FAILED && !is_disk_full(r) && !is_credentials(r)) ||
+        return (r->end == BTH_RUN_END_FAILED && !is_disk_full(r) && !waits_for_others(r)) ||
                r->end == BTH_RUN_END_DRIVE_STALLED;
 }
 
@@ -154,9 +158,9 @@ static uint64_t pause_after(const struct dmn_slot *slot)
         case BTH_RUN_END_DRIVE_GONE:
                 return DMN_STILL_THERE_USEC;
         case BTH_RUN_END_FAILED:
-                return is_disk_full(r)     ? DMN_STALLED_USEC
-                       : is_credentials(r) ? DMN_BACKOFF_MAX_USEC
-                                           : backoff_after(slot);
+                return is_disk_full(r)       ? DMN_STALLED_USEC
+                       : waits_for_others(r) ? DMN_BACKOFF_MAX_USEC
+                                             : backoff_after(slot);
         default:
                 return 0;
         }

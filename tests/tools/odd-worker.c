@@ -48,6 +48,15 @@ static void say_result(enum bth_run_end end, const char *status)
         say(&m);
 }
 
+static void say_failure(const char *reason)
+{
+        const struct bth_message m = { .type = BTH_MESSAGE_RESULT,
+                                       .result = { .end = BTH_RUN_END_FAILED,
+                                                   .reason = (char *)(uintptr_t)reason } };
+
+        say(&m);
+}
+
 static int hear(struct bth_frame_reader *reader, struct bth_message *ret)
 {
         struct bth_frame *f = NULL;
@@ -142,6 +151,8 @@ int main(void)
                 (void)raise(SIGSEGV);
         } else if (bth_streq(what, "no-progress"))
                 _exit(BTH_EXIT_NO_PROGRESS);
+        else if (bth_streq(what, "busy"))
+                say_failure("device-busy");
         else if (bth_streq(what, "code"))
                 _exit(5);
         else if (bth_streq(what, "nonsense"))

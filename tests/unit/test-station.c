@@ -403,6 +403,25 @@ static void test_crashes(void **state)
         }
 }
 
+/* A worker of the run before hangs and has the record: that is not the drive's end. */
+static void test_record_is_busy(void **state)
+{
+        struct world w;
+
+        (void)state;
+        one(&w, "busy");
+        dock(&w, "A1", "QX-1.img");
+        for (unsigned i = 0; i < DMN_SLOT_FAILURES_MAX + 1; i++) {
+                UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_TRANSFERRING, JOB_ACTIVITY_RESTARTING));
+                in(&w, "A1")->again_usec = 0;
+                dmn_slot_step(in(&w, "A1"));
+                UNTIL(&w, in(&w, "A1")->worker || in(&w, "A1")->has_result);
+        }
+        UNTIL(&w, is(&w, "A1", BTH_DRIVE_STATE_TRANSFERRING, JOB_ACTIVITY_RESTARTING));
+        assert_int_equal(in(&w, "A1")->failures, 0);
+        tear_down(&w);
+}
+
 /* A worker that says nothing any more and does not hear either. */
 static void test_silent(void **state)
 {
@@ -881,17 +900,29 @@ static void test_bays_change(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),          cmocka_unit_test(test_last_progress),
-                cmocka_unit_test(test_pulled),        cmocka_unit_test(test_crashes),
-                cmocka_unit_test(test_pause),         cmocka_unit_test(test_give_up),
-                cmocka_unit_test(test_eject),         cmocka_unit_test(test_eject_for_good),
-                cmocka_unit_test(test_extra),         cmocka_unit_test(test_by_hand),
-                cmocka_unit_test(test_duplicate),     cmocka_unit_test(test_one_at_once),
-                cmocka_unit_test(test_account),       cmocka_unit_test(test_stop),
-                cmocka_unit_test(test_store_is_busy), cmocka_unit_test(test_account_changes),
-                cmocka_unit_test(test_no_credential), cmocka_unit_test(test_bays_change),
-                cmocka_unit_test(test_silent),        cmocka_unit_test(test_nameless_eject),
-                cmocka_unit_test(test_forgets),       cmocka_unit_test(test_strict_hardware),
+                cmocka_unit_test(test_good),
+                cmocka_unit_test(test_last_progress),
+                cmocka_unit_test(test_pulled),
+                cmocka_unit_test(test_crashes),
+                cmocka_unit_test(test_pause),
+                cmocka_unit_test(test_give_up),
+                cmocka_unit_test(test_eject),
+                cmocka_unit_test(test_eject_for_good),
+                cmocka_unit_test(test_extra),
+                cmocka_unit_test(test_by_hand),
+                cmocka_unit_test(test_duplicate),
+                cmocka_unit_test(test_one_at_once),
+                cmocka_unit_test(test_account),
+                cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_store_is_busy),
+                cmocka_unit_test(test_account_changes),
+                cmocka_unit_test(test_no_credential),
+                cmocka_unit_test(test_bays_change),
+                cmocka_unit_test(test_record_is_busy),
+                cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_nameless_eject),
+                cmocka_unit_test(test_forgets),
+                cmocka_unit_test(test_strict_hardware),
         };
         sigset_t set;
 
