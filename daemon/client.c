@@ -456,6 +456,20 @@ static bool explain_trust(CURLcode code, const char *text, struct bth_error *err
         return false;
 }
 
+/* A connection that ends in the middle often loses the alert that says why. */
+static bool explain_cut(const struct dmn_request *r, CURLcode code, const char *text,
+                        struct bth_error *error)
+{
+        if ((code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR) || r->answered > 0 ||
+            !bth_starts_with(r->url, "https://"))
+                return false;
+        (void)bth_error_set(error, -ECONNRESET, BTH_REASON_NETWORK,
+                            "the job service cut the connection off before it answered; if it asks "
+                            "for certificates, it may refuse that of job_service_cert: %s",
+                            text);
+        return true;
+}
+
 static void explain(const struct dmn_request *r, CURLcode code, struct bth_error *error)
 {
         const char *text = r->reason[0] ? r->reason : curl_easy_strerror(code);
@@ -466,7 +480,7 @@ static void explain(const struct dmn_request *r, CURLcode code, struct bth_error
                 (void)bth_error_set(error, -EFBIG, BTH_REASON_TOO_LARGE,
                                     "the answer is larger than %zu MiB",
                                     DMN_CLIENT_ANSWER_MAX >> 20);
-        else if (!explain_trust(code, text, error))
+        else if (!explain_trust(code, text, error) && !explain_cut(r, code, text, error))
                 (void)bth_error_set(error, memory ? -ENOMEM : -EIO,
                                     memory ? BTH_REASON_OUT_OF_MEMORY : BTH_REASON_NETWORK, "%s",
                                     text);

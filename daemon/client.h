@@ -43,8 +43,9 @@ struct dmn_answer {
         const char *etag;         /* NULL: none */
         uint64_t retry_after_sec; /* 0: none; at most DMN_ANSWER_RETRY_MAX_SEC */
 };
-/* Called once: with an answer, whatever its status, or with an error when none came. Both live
- * during the call only. May free the request. */
+/* Called once: with an answer, whatever its status, or with an error when none came: -EACCES where
+ * one side does not trust the other, -ECONNRESET for a TLS connection that was cut off, -EFBIG,
+ * -ENOMEM, else -EIO. Both live during the call only. May free the request. */
 typedef void (*dmn_client_fn)(void *userdata, const struct dmn_answer *answer,
                               const struct bth_error *error);
 

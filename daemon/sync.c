@@ -144,7 +144,7 @@ static struct job_drive told_of(const json_t *drive)
         const uint64_t now = bth_now_realtime_usec();
         struct job_drive d = { .state = state,
                                .copy = JOB_COPY_ENDED,
-                               .activity = JOB_ACTIVITY_NONE,
+                               .activity = JOB_ACTIVITY_SAFE_TO_REMOVE,
                                .bytes = number_of(drive, "bytes"),
                                .bytes_done = number_of(drive, "bytes_done"),
                                .blobs = number_of(drive, "blobs"),
@@ -187,8 +187,6 @@ static int adopt_done(struct job_store *s, const struct job_record *r, const jso
                             !job_serial_equal(r->drives[d].serial, text_of(drive, "serial")))
                                 continue;
                         told.docked = here->docked;
-                        told.activity =
-                                here->docked ? JOB_ACTIVITY_SAFE_TO_REMOVE : JOB_ACTIVITY_NONE;
                         k = job_store_adopt(s, r->id, d, &told, &policy, bth_now_realtime_usec(),
                                             WHO, error);
                         changed |= k > 0;

@@ -118,7 +118,9 @@ void upstream_failed(struct dmn_upstream *u, struct upstream_way *way,
 
         if (way->failures == 0)
                 bth_log_error(LOG_WARNING, error);
-        u->error = *error;
+        /* What it said of our token or certificate says more than that it said nothing. */
+        if (error->code != -ECONNRESET || u->error.code != -EACCES)
+                u->error = *error;
         way->failures += way->failures < UINT16_MAX;
         way->busy = false;
         way->again_usec = now + pause;

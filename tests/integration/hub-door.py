@@ -14,6 +14,7 @@ import http.server
 import json
 import os
 import pathlib
+import socket
 import ssl
 import subprocess
 import sys
@@ -43,6 +44,16 @@ class Door:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                self.request.settimeout(30)
+                try:
+                    self.request.do_handshake()
+                except ssl.SSLError:  # what is left unread would tear the alert away that says why
+                    while socket.socket.recv(self.request, 4096):
+                        pass
+                    raise
 
             def forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -246,6 +257,7 @@ def check_elsewhere(folder: pathlib.Path) -> None:
                 at.dock(at.folder / f"{serial}.img", bay)
                 if serial == "SEA1":
                     at.wait_drive("SEA1", state="CompletedMoreInfo", docked=True, bytes=900, bytes_done=880)
+                    at.wait_bay("A1", activity="safe-to-remove", led="safe")
                     door.open.clear()  # from now on nobody answers
             at.wait_drive("SEA2", copy_status="InProgress")
             kinds = [(e["kind"], e["data"].get("state")) for e in at.get("/v1/events?drive=SEA1")["events"]]
