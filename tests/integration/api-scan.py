@@ -28,7 +28,7 @@ JOURNAL = ("<Drive><DriveId>{}</DriveId><BitLockerKey>" + KEY + "</BitLockerKey>
            "<ManifestHash>109B21108597EF36D5785F08303F3638</ManifestHash></Drive>")
 API = "rate = 100000\nburst = 100000\n"
 SCOPES = [GROUP, f"/subscriptions/{SUBSCRIPTION}"]
-ROUNDS, RAW = 450, 60
+ROUNDS, RAW = 320, 40
 
 
 def local(service: Service, method: str, path: str, body=None) -> dict:
@@ -90,7 +90,7 @@ def known() -> dict:
         "subscriptionId": [SUBSCRIPTION], "resourceGroupName": ["rg-a"], "api-version": ["2016-11-01", "2020-08-01", "2021-01-01"],
         "jobType": ["Import"], "bitLockerKey": [KEY], "manifestHash": ["0123456789ABCDEF0123456789ABCDEF"], "manifestFile": ["\\DriveManifest.xml"],
         "serials": ["ONE1 TWO1", "A1"], "source": ["/stations/scan", "/stations/test"], "after_source": ["/stations/scan"],
-        "text": [JOURNAL.format(s) for s in ("ONE1", "FOUR1", "NEW1", "NEW2", "NEW3")] + ["", "<Drive>"],
+        "text": [JOURNAL.format(s) for s in ("ONE1", "FOUR1", "NEW1", "NEW2", "NEW3")],
         "#/components/schemas/ReturnAddress": [address], "#/components/schemas/NewDrive": drives,
         "berth-event.schema.json": [event(uid, n, name, serial) for n in range(1, 40) for name, serial in (("hub-one", "ONE1"), ("hub-two", "TWO1"))],
     }
@@ -100,8 +100,8 @@ def scan(node: pathlib.Path, npm: pathlib.Path, hub: Service, station: Service, 
     ask = {"npm": str(npm), "docs": str(SOURCE / "docs"), "ca": str(station.ca), "bases": {"station": station.base, "hub": hub.base},
            "tokens": station.tokens, "seed": options.seed, "rounds": options.rounds, "raw": options.raw, "known": known(),
            "minutes": options.minutes,
-           # Each of these starts a process.
-           "weights": {"JOB_IMPORT": 1, "JOB_JOURNALS": 1, "RELOAD": 1}}
+           # Some start a process each, and some take away what others ask for.
+           "weights": {"JOB_JOURNALS": 2, "JOB_IMPORT": 2, "RELOAD": 1, "JOB_DELETE": 1, "Jobs_Delete": 1, "JOB_CANCEL": 1}}
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     return subprocess.run([node, SCRIPT], env=environment | {"BERTH_ASK": json.dumps(ask)}, stdin=subprocess.DEVNULL,
                           timeout=240 + 90 * options.minutes).returncode
