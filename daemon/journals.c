@@ -415,7 +415,14 @@ static int start(struct dmn_journals *j, sd_event *loop, const char *program,
         if (r < 0)
                 return bth_error_set(error, r, BTH_REASON_INTERNAL, "no timer: %s",
                                      bth_strerror(r));
-        return dmn_worker_start_with(loop, program, messages, j->n, &events, j, &j->worker, error);
+        r = dmn_worker_start_with(loop, program, messages, j->n, &events, j, &j->worker, error);
+        /* That the station has no reader is no fault of who brought the journals. */
+        if (r < 0 && r != -ENOMEM) {
+                r = -EIO;
+                if (error)
+                        error->code = r;
+        }
+        return r;
 }
 
 int dmn_journals_read(sd_event *loop, const char *program, struct dmn_journal *const *journals,

@@ -80,7 +80,7 @@ struct dmn_journals;
 
 /* Begins to read; the journals are not needed any longer than this call.
  * Returns 0, then `done` follows from the loop; -EINVAL for no journal, -E2BIG for more than
- * BTH_JOURNALS_MAX; the errors of dmn_worker_start(). */
+ * BTH_JOURNALS_MAX; -ENOMEM; -EIO when no worker can be had to read them. */
 int dmn_journals_read(sd_event *loop, const char *program, struct dmn_journal *const *journals,
                       size_t n, dmn_journals_fn done, void *userdata,
                       struct dmn_journals **ret_journals, struct bth_error *error) _must_check_;

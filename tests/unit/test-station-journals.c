@@ -240,7 +240,9 @@ static void test_refused(void **state)
                          -E2BIG);
         assert_int_equal(dmn_journal_new("a.jrn", "x", 1, &j, &e), 0);
         assert_int_equal(dmn_journals_read(loop, "/nonexistent", &j, 1, done, NULL, &reading, &e),
-                         -ENOENT);
+                         -EIO); /* not that something that was asked for is not there */
+        assert_int_equal(e.code, -EIO);
+        assert_string_equal(e.object, "/nonexistent");
         (void)dmn_journal_free(j);
         (void)sd_event_unref(loop);
 }
