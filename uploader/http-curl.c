@@ -15,6 +15,7 @@
 #include "base/secret.h"
 #include "base/time.h"
 #include "uploader/limit.h"
+#include "uploader/records.h"
 
 #define DEFAULT_CONNECTIONS         64u
 #define DEFAULT_CONNECT_TIMEOUT_SEC 30u
@@ -35,6 +36,7 @@ struct job {
         int abort;       /* why one of our callbacks ended it */
         bool head_whole; /* the blank line behind the headers came */
         bool at_once;    /* the body goes in one piece with the headers */
+        bool big;        /* the body goes in pieces of SEND_BUFFER_BYTES */
 };
 
 struct curl_http {
@@ -75,6 +77,8 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
                 memcpy(buffer, (const uint8_t *)x->body.data + j->body_offset_bytes, (size_t)want);
                 got = (ssize_t)want;
         }
+        if (j->big)
+                upl_records_expect(j->easy, (size_t)got);
         j->body_offset_bytes += (uint64_t)got;
         x->sent_bytes = j->body_offset_bytes;
         return (size_t)got;
@@ -287,7 +291,6 @@ static CURLcode set_connection(CURL *e, const struct curl_http *h)
 static CURLcode set_request(CURL *e, struct job *j)
 {
         struct upl_exchange *x = j->exchange;
-        bool big = x->body.length_bytes > SMALL_BODY_BYTES;
         CURLcode c = CURLE_OK;
 
         SET(CURLOPT_PRIVATE, j);
@@ -310,7 +313,8 @@ static CURLcode set_request(CURL *e, struct job *j)
                 SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.length_bytes);
                 SET(CURLOPT_READFUNCTION, on_read);
                 SET(CURLOPT_READDATA, j);
-                if (big)
+                j->big = x->body.length_bytes > SMALL_BODY_BYTES;
+                if (j->big)
                         SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES);
         }
 #undef SET

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* records - TLS records that go to the kernel together.
+ *
+ *     curl: 256 KiB -> SSL_write() -> 16 records of 16 KiB -> [gathered here] -> one send(2)
+ *
+ * OpenSSL writes each record by itself, which costs a system call, a packet's way through the
+ * kernel and a reader that wakes up for each. Nothing is held back beyond the SSL_write() that it
+ * belongs to: the last record takes the others with it. Source: OpenSSL 3.0, BIO_meth_new(3),
+ * SSL_set0_wbio(3); libcurl, CURLINFO_TLS_SSL_PTR(3). */
+#pragma once
+
+#include <curl/curl.h>
+#include <stddef.h>
+
+/* The next that curl writes on this connection is `n_bytes` in one piece; from a read callback. Not
+ * over TLS, or over another library than OpenSSL, nothing happens. */
+void upl_records_expect(CURL *easy, size_t n_bytes);
+/* The same of a connection by itself: the next SSL_write() is of `n_bytes`. */
+struct ssl_st;
+void upl_records_expect_of(struct ssl_st *ssl, size_t n_bytes);
