@@ -230,6 +230,10 @@ int store_step(struct job_store *s, const struct job_act *act, const struct job_
  */
 int store_tracking(const char *package, char **ret_number) _must_check_;
 
+/* What store_event() reads, from the first column on; its texts are borrowed from the row. */
+#define STORE_EVENT_COLUMNS "events.seq, kind, time_usec, job, drive, subject, serial, who, data"
+struct job_event store_event(struct sql_statement *st);
+
 /* Adds events, inside a transaction. Returns 0. */
 int store_add_changes(struct job_store *s, const struct job_record *r,
                       const struct job_outcome *outcome, uint64_t now_usec, const char *who,

@@ -138,11 +138,9 @@ int store_add_docking_event(struct job_store *s, enum job_change_kind kind,
 
 /* --- reading --- */
 
-#define COLUMNS "seq, kind, time_usec, job, drive, subject, serial, who, data"
-
-static int give_event(struct sql_statement *st, job_event_fn each, void *userdata)
+struct job_event store_event(struct sql_statement *st)
 {
-        const struct job_event e = {
+        return (struct job_event){
                 .seq = sql_u64(st, 0),
                 .kind = (enum job_change_kind)sql_u64(st, 1),
                 .time_usec = sql_u64(st, 2),
@@ -153,6 +151,11 @@ static int give_event(struct sql_statement *st, job_event_fn each, void *userdat
                 .who = sql_text(st, 7),
                 .data = sql_text(st, 8),
         };
+}
+
+static int give_event(struct sql_statement *st, job_event_fn each, void *userdata)
+{
+        const struct job_event e = store_event(st);
 
         return each(userdata, &e);
 }
@@ -172,8 +175,8 @@ static int give_events(struct job_store *s, struct sql_statement *st, job_event_
 }
 
 /* One text for each kind of question, so that each has its index. */
-#define SELECT_EVENTS(where, order)                                                 \
-        "SELECT " COLUMNS " FROM events WHERE " where " AND seq > ?1 AND seq < ?2 " \
+#define SELECT_EVENTS(where, order)                                                             \
+        "SELECT " STORE_EVENT_COLUMNS " FROM events WHERE " where " AND seq > ?1 AND seq < ?2 " \
         "ORDER BY seq " order " LIMIT ?3"
 
 static int select_events(struct job_store *s, const struct job_event_filter *f,

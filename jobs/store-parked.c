@@ -23,23 +23,15 @@ int job_store_parked(struct job_store *s, uint64_t after, size_t limit, job_park
                 return bth_error_set(error, -EINVAL, BTH_REASON_VALUE_INVALID,
                                      "a page has 1 to %u events", JOB_STORE_PAGE_MAX);
         r = sql(s, error, &st,
-                "SELECT events.seq, kind, time_usec, job, drive, subject, serial, who, data,"
-                " parked, parked_usec FROM outbox JOIN events ON events.seq = outbox.seq"
+                "SELECT " STORE_EVENT_COLUMNS
+                ", parked, parked_usec FROM outbox JOIN events ON events.seq = outbox.seq"
                 " WHERE parked IS NOT NULL AND outbox.seq > ? ORDER BY outbox.seq LIMIT ?",
                 "uu", after, (uint64_t)limit);
         if (r < 0)
                 return r;
         while ((r = sql_row(s, st, error)) == 1) {
                 const struct job_parked parked = {
-                        .event = { .seq = sql_u64(st, 0),
-                                   .kind = (enum job_change_kind)sql_u64(st, 1),
-                                   .time_usec = sql_u64(st, 2),
-                                   .job = sql_u64(st, 3),
-                                   .drive = sql_is_null(st, 4) ? JOB_NO_DRIVE : sql_u64(st, 4),
-                                   .subject = sql_text(st, 5),
-                                   .serial = sql_text(st, 6),
-                                   .who = sql_text(st, 7),
-                                   .data = sql_text(st, 8) },
+                        .event = store_event(st),
                         .why = sql_text(st, 9),
                         .parked_usec = sql_u64(st, 10),
                 };
