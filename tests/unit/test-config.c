@@ -254,12 +254,39 @@ static void test_udev_rules(void **state)
         (void)dmn_config_free(c);
 }
 
+/* A job service is reached by https, with a token, by a station that has a name. */
+static void test_job_service(void **state)
+{
+        static const struct {
+                const char *text, *says;
+        } cases[] = {
+                { "[station]\nname = a\njob_service = http://x/\njob_service_token = t\n",
+                  "is not https" },
+                { "[station]\njob_service = https://x/\njob_service_token = t\n", "needs a name" },
+                { "[station]\nname = a\njob_service = https://x/\n", "needs job_service_token" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct bth_error e = BTH_ERROR_INIT;
+                struct dmn_config *c = NULL;
+
+                assert_int_equal(
+                        dmn_config_parse(cases[i].text, strlen(cases[i].text), "t", &c, &e),
+                        -EINVAL);
+                if (!strstr(e.sentence, cases[i].says))
+                        fail_msg("%s", e.sentence);
+                assert_true(e.line > 0);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_good),       cmocka_unit_test(test_empty_is_a_station),
-                cmocka_unit_test(test_complaints), cmocka_unit_test(test_drop_ins),
-                cmocka_unit_test(test_worker),     cmocka_unit_test(test_udev_rules),
+                cmocka_unit_test(test_good),        cmocka_unit_test(test_empty_is_a_station),
+                cmocka_unit_test(test_complaints),  cmocka_unit_test(test_drop_ins),
+                cmocka_unit_test(test_worker),      cmocka_unit_test(test_udev_rules),
+                cmocka_unit_test(test_job_service),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
