@@ -225,6 +225,8 @@ int store_forget_job(struct job_store *s, uint64_t job, struct bth_error *error)
 int store_step(struct job_store *s, const struct job_act *act, const struct job_policy *policy,
                uint64_t now_usec, const char *who, struct job_outcome *ret_outcome,
                struct bth_error *error) _must_check_;
+/* Did the job end with it? Then nothing personal may be added to it. */
+bool store_says_deleted(const struct job_outcome *outcome) _pure_;
 
 /* The tracking number of a parcel (JSON), malloc()ed; NULL when it has none. Returns 0 or -ENOMEM.
  */
