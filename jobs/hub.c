@@ -396,7 +396,10 @@ int job_hub_prune(struct job_store *s, uint64_t before_usec, struct bth_error *e
 
         if (r < 0)
                 return r;
-        r = sql_run(s, error, "DELETE FROM hub_events WHERE received_usec < ?", "u", before_usec);
+        r = sql_run(s, error,
+                    "DELETE FROM hub_events WHERE (station, seq) IN (SELECT station, seq"
+                    " FROM hub_events WHERE received_usec < ? ORDER BY received_usec LIMIT ?)",
+                    "uu", before_usec, (uint64_t)JOB_HUB_PRUNE_MAX);
         if (r == 0) {
                 n = sql_changes(s);
                 r = sql_run(s, error, "DELETE FROM hub_conflicts WHERE last_usec < ? AND open = 0",

@@ -114,6 +114,9 @@ int job_hub_jobs(struct job_store *s, const char *location, const char *const *s
                  size_t n_serials, uint64_t after, size_t limit, job_record_fn each, void *userdata,
                  struct bth_error *error) _must_check_;
 
-/* Takes the history before a time away; an event from before it that comes again changes nothing.
- * Returns the number of events, or a negative errno. */
+#define JOB_HUB_PRUNE_MAX 500u
+
+/* Takes the history before a time away, oldest first, at most JOB_HUB_PRUNE_MAX events in one short
+ * transaction; an event from before it that comes again changes nothing. Returns the number of
+ * events: less than that, and no more are left; or a negative errno. */
 int job_hub_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error) _must_check_;

@@ -11,7 +11,7 @@
 
 #include "jobs/store.h"
 
-#define SQL_MAX_STATEMENTS 160
+#define SQL_MAX_STATEMENTS 192
 #define SQL_MAX_ARGUMENTS  32
 
 struct sql_statement {

@@ -224,20 +224,6 @@ uint64_t job_store_last_event(const struct job_store *s)
         return s->last_event;
 }
 
-int job_store_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error)
-{
-        int r = sql_begin(s, error);
-
-        if (r < 0)
-                return r;
-        r = sql_run(s, error,
-                    "DELETE FROM events WHERE time_usec < ?"
-                    " AND seq NOT IN (SELECT seq FROM outbox)",
-                    "u", before_usec);
-        r = sql_end(s, r, error);
-        return r < 0 ? r : sql_changes(s);
-}
-
 /* --- the outbox --- */
 
 int job_store_outbox_use(struct job_store *s, bool use, struct bth_error *error)

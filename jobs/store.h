@@ -328,10 +328,25 @@ int job_store_events(struct job_store *s, const struct job_event_filter *filter,
 /* The sequence number of the newest event that was added since the store was opened, at least: one
  * that was taken back counts, too. 0: none. For those who wait for news. */
 uint64_t job_store_last_event(const struct job_store *s);
-/* Takes events before a time away, but none that upstream has not got. Returns their number, or a
- * negative errno. */
-int job_store_prune(struct job_store *s, uint64_t before_usec, struct bth_error *error)
-        _must_check_;
+/* The history is shortened (jobs/store-prune.c): takes jobs away that were deleted, with all that
+ * is known of them, when their newest event is from before a time; and such events and dockings of
+ * drives that belong to no job. Never a job that is not deleted, with a drive in a bay, or with an
+ * event that upstream has not got or has refused; never the newest event of all. */
+enum job_prune_stage {
+        JOB_PRUNE_JOBS,
+        JOB_PRUNE_EVENTS,
+        JOB_PRUNE_DOCKINGS,
+        JOB_PRUNE_DONE,
+};
+struct job_prune {
+        uint64_t before_usec;
+        uint64_t jobs, events;      /* that were taken away; 0 at first */
+        uint64_t after_job;         /* how far it is; 0 at first */
+        enum job_prune_stage stage; /* JOB_PRUNE_JOBS at first */
+};
+/* One step, a short transaction. Returns 1 when there is more to do, 0 at the end, or an error of
+ * the store, then `p` is as before. */
+int job_store_prune(struct job_store *s, struct job_prune *p, struct bth_error *error) _must_check_;
 
 /* With an upstream each event also goes into the outbox; without, the outbox is emptied. Returns 0.
  */

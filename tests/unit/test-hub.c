@@ -556,6 +556,44 @@ static void test_each_once(void **state)
         json_decref(late);
 }
 
+/* The history is shortened, a step at a time; what comes again changes nothing all the same. */
+static void test_shortened(void **state)
+{
+        struct world *w = *state;
+        const size_t many = 2 * JOB_HUB_PRUNE_MAX;
+        struct job_record *before, *after;
+        uint64_t x = 7;
+        int n, sum = 0, steps = 0;
+
+        begin(w, 0, 0);
+        OK(job_store_begin(w->stations[0].store, &w->error));
+        for (size_t i = 0; i < many; i++)
+                act(w, 0,
+                    &(struct job_input){ .kind = i % 2 == 0 ? JOB_INPUT_PAUSED : JOB_INPUT_RESUMED,
+                                         .drive = 0 });
+        OK(job_store_end(w->stations[0].store, 0, &w->error));
+        finish(w, 0, 0, "Completed");
+        undock(w, 0, 0);
+        post(w, 0);
+        assert_true(json_array_size(w->sent) > many);
+        (void)take_in_parts(w, w->hub, w->sent, &x);
+        before = look(w, w->hub, w->job);
+        assert_int_equal(job_hub_prune(w->hub, w->now, &w->error), 0); /* it came now */
+        do {
+                n = job_hub_prune(w->hub, w->now + 1, &w->error);
+                assert_true(n >= 0 && n <= (int)JOB_HUB_PRUNE_MAX);
+                sum += n;
+                steps++;
+        } while (n == (int)JOB_HUB_PRUNE_MAX);
+        assert_true(steps > 2 && sum > (int)many);
+        assert_int_equal(take_in_parts(w, w->hub, w->sent, &x).applied, 0);
+        after = look(w, w->hub, w->job);
+        assert_int_equal(after->revision, before->revision);
+        assert_int_equal(after->model.drives[0].state, BTH_DRIVE_STATE_COMPLETED);
+        (void)job_record_free(before);
+        (void)job_record_free(after);
+}
+
 /* --- conflicts and silence --- */
 
 struct seen {
@@ -774,7 +812,7 @@ int main(void)
                 TEST(test_follows),        TEST(test_moves),     TEST(test_ends),
                 TEST(test_cancelled_here), TEST(test_any_order), TEST(test_each_once),
                 TEST(test_docked_twice),   TEST(test_new_store), TEST(test_heard),
-                TEST(test_refused),        TEST(test_fetched),
+                TEST(test_refused),        TEST(test_fetched),   TEST(test_shortened),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
