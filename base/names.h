@@ -32,7 +32,9 @@
           "a run ended before its drive was done")                                                 \
         X(DRIVE_SAFE, "d51a2b0eba134e8a901eea59c38648d0", "a drive was made safe to remove")       \
         X(STORE_TROUBLE, "a0d496f6500c4c4fb45eb001961ef626", "the records cannot be written")      \
-        X(STORE_WELL, "232b443f157f487c8b578ae6537ac925", "the records can be written again")
+        X(STORE_WELL, "232b443f157f487c8b578ae6537ac925", "the records can be written again")      \
+        X(HISTORY_SHORTENED, "d1350e61558c44aabc8ea7def56fa2e0",                                   \
+          "old jobs and events were taken out of the records")
 
 /* The id as the value of the field, BTH_ID(DRIVE_DOCKED). */
 #define BTH_ID(id)           bth_message_id_##id

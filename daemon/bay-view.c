@@ -299,6 +299,7 @@ json_t *dmn_config_view(const struct dmn_station *s)
         set_u64(j, "workers_at_once", c->workers_at_once);
         set_u64(j, "stall", c->stall_sec);
         set_u64(j, "dock_again", c->dock_again_sec);
+        set_u64(j, "keep_history", c->keep_history_sec);
         set_text(j, "default_disposition", bth_disposition_to_string(c->default_disposition));
         set_text(j, "verify", bth_verify_to_string(c->verify));
         (void)json_object_set_new(j, "accept_unshipped", json_boolean(c->accept_unshipped));

@@ -10,6 +10,7 @@
 #define MEMORY_MIN   (UINT64_C(64) << 20)
 #define MAX_JOBS_MAX 100000
 #define RATE_MAX     1000000
+#define KEEP_MAX_SEC (UINT64_C(36500) * 24 * 3600)
 
 enum kind {
         KIND_TEXT,
@@ -55,6 +56,7 @@ static const struct key station_keys[] = {
         { "max_jobs", KIND_COUNT, AT(dmn_config, max_jobs), 1, MAX_JOBS_MAX },
         { "stall", KIND_SECONDS, AT(dmn_config, stall_sec), 10, 24 * 3600 },
         { "dock_again", KIND_SECONDS, AT(dmn_config, dock_again_sec), 60, 90 * 24 * 3600 },
+        { "keep_history", KIND_SECONDS, AT(dmn_config, keep_history_sec), 24 * 3600, KEEP_MAX_SEC },
         { "default_disposition", KIND_DISPOSITION, AT(dmn_config, default_disposition), 0, 0 },
         { "verify", KIND_VERIFY, AT(dmn_config, verify), 0, 0 },
         { "accept_unshipped", KIND_BOOL, AT(dmn_config, accept_unshipped), 0, 0 },

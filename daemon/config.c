@@ -22,6 +22,7 @@
 #define STALL_SEC       120
 #define POLL_SEC        60
 #define DOCK_AGAIN_SEC  (3 * 24 * 3600)
+#define KEEP_SEC        (90 * 24 * 3600)
 #define DROP_INS_MAX    1024
 #define RATE            100
 #define BURST           300
@@ -339,6 +340,7 @@ static int set_defaults(struct dmn_config *c)
         c->stall_sec = STALL_SEC;
         c->upstream.poll_sec = POLL_SEC;
         c->dock_again_sec = DOCK_AGAIN_SEC;
+        c->keep_history_sec = KEEP_SEC;
         c->default_disposition = BTH_DISPOSITION_RENAME;
         c->accept_unshipped = true;
         c->start_at_once = true;

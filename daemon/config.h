@@ -86,7 +86,7 @@ struct dmn_config {
         uint64_t memory_bytes, bandwidth_bytes_per_sec; /* over all drives; bandwidth 0: no cap */
         uint64_t workers_at_once;
         uint64_t max_jobs; /* that are neither Completed nor Closed */
-        uint64_t stall_sec, dock_again_sec;
+        uint64_t stall_sec, dock_again_sec, keep_history_sec;
         enum bth_disposition default_disposition;
         enum bth_verify verify;
         bool accept_unshipped, strict_hardware, verbose_log, manifest_backup, manifest_credentials,

@@ -50,6 +50,7 @@ struct dmn_station {
         bool looking;         /* the clock's task is under way */
         bool look_again;      /* and another one is wanted */
         uint64_t forgot_usec; /* when old personal data was looked for last */
+        bool shortening;      /* the history: a step is under way */
 
         struct bth_error store_trouble; /* code < 0: records cannot be written now */
         bool stopping, ending;
@@ -73,6 +74,9 @@ void dmn_station_credentials(struct dmn_station *s);
 /* The same for its spool, and for the job service above. */
 void dmn_station_spool(struct dmn_station *s);
 void dmn_station_upstream(struct dmn_station *s);
+/* Takes what is older than the configuration wants out of the store, a short task after the other;
+ * while it does so, nothing. */
+void dmn_station_shorten(struct dmn_station *s);
 /* A new cap on the bandwidth over all drives; 0: none. */
 void dmn_station_limit(struct dmn_station *s, uint64_t bytes_per_sec);
 

@@ -15,7 +15,6 @@
 #include "daemon/station-internal.h"
 #include "daemon/transfers.h"
 #include "daemon/verbs.h"
-#include "jobs/hub.h"
 
 #define FORGET_EVERY_USEC JOB_DAY_USEC
 #define BUSY_NUMERATOR    5 /* a worker that sends less than 4/5 of its share needs no more */
@@ -149,8 +148,6 @@ static int task_tick(struct job_store *store, void *userdata, struct bth_error *
         if (r == 0 && t->forget)
                 r = job_store_forget_old(store, now - JOB_KEPT_USEC, error);
         if (r >= 0 && t->forget)
-                r = job_hub_prune(store, now - JOB_KEPT_USEC, error);
-        if (r >= 0 && t->forget)
                 r = dmn_transfers_forget(store, t->state_directory, error);
         if (t->forget && t->spool_directory)
                 dmn_spool_forget(t->spool_directory, now - JOB_KEPT_USEC);
@@ -172,8 +169,10 @@ static void ticked(void *userdata, int r, const struct bth_error *error)
         const uint64_t now = bth_now_realtime_usec();
 
         s->looking = false;
-        if (r == 0 && t->forget)
+        if (r == 0 && t->forget) {
                 s->forgot_usec = now;
+                dmn_station_shorten(s);
+        }
         if (!dmn_station_store_failed(s, r, error) && r < 0)
                 bth_log_error(LOG_ERR, error);
         if (r == 0)
@@ -442,6 +441,8 @@ static void use_config(struct dmn_station *s, struct dmn_config *c)
         /* A cap that was set meanwhile stays, unless the configuration has another one now. */
         if (!before || before->bandwidth_bytes_per_sec != c->bandwidth_bytes_per_sec)
                 s->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
+        if (before && before->keep_history_sec != c->keep_history_sec)
+                s->forgot_usec = 0; /* it counts at once */
         s->policy = (struct job_policy){ .dock_again_usec = c->dock_again_sec * BTH_USEC_PER_SEC };
         (void)dmn_config_free(before);
         dmn_station_credentials(s);

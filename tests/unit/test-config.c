@@ -21,6 +21,7 @@ static const char good[] = "# a station\n"
                            "memory = 2GiB\n"
                            "bandwidth=100MB\n"
                            "  dock_again = 2d\n"
+                           "keep_history = 400d\n"
                            "verify = readback\r\n"
                            "accept_unshipped = no\n"
                            "; another comment\n"
@@ -58,6 +59,7 @@ static void test_good(void **state)
         assert_int_equal(c->memory_bytes, UINT64_C(2) << 30);
         assert_int_equal(c->bandwidth_bytes_per_sec, 100000000);
         assert_int_equal(c->dock_again_sec, 2 * 86400);
+        assert_int_equal(c->keep_history_sec, 400 * 86400);
         assert_int_equal(c->verify, BTH_VERIFY_READBACK);
         assert_false(c->accept_unshipped);
         assert_int_equal(c->bays.n_bays, 2);
