@@ -87,6 +87,13 @@ struct upl_worker {
 void upl_worker_manifest_options(const struct upl_worker *w, const struct med_findings *findings,
                                  struct med_manifest_options *ret_options);
 
+/* Opens state and spools, in the folder of the order; before the sandbox. Returns 0; -EINVAL for
+ * descriptors that are not what they must be; as upl_state_open(); -errno of open(2). */
+int upl_worker_open_files(struct upl_worker *w) _must_check_;
+/* Makes what sends, with the order's credential, and `env` of it. Returns 0; -EINVAL for what the
+ * order says and cannot be used; errors of the machine's identity; -ENOMEM. May block. */
+int upl_worker_open_network(struct upl_worker *w) _must_check_;
+
 /* Enters the sandbox that the order needs, and reports the level. Returns 0, as
  * upl_sandbox_enter().
  */
