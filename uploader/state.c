@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* state - see state.h. */
+/* state - see state.h; the file and its lock. What its records say is kept in state-known.c. */
 #include "uploader/state.h"
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "base/le.h"
 #include "base/str.h"
 #include "crypto/crc64.h"
-#include "uploader/claims.h"
+#include "uploader/state-known.h"
 
 #define MAGIC             "BERTHUPL"
 #define HEADER_BYTES      64u
@@ -22,22 +22,8 @@
 #define PAYLOAD_MAX       16384u
 #define FILE_MAX_BYTES    (UINT64_C(16) << 30)
 #define TEXT_NONE         UINT32_MAX
-#define BUCKETS_FIRST     1024u
 
 enum record_kind { RECORD_INTENT = 1, RECORD_OUTCOME = 2, RECORD_PAGE = 3, RECORD_BEGUN = 4 };
-
-struct page {
-        uint64_t offset_bytes, length_bytes;
-};
-
-struct entry {
-        uint64_t blob;
-        struct entry *next; /* in its bucket */
-        struct upl_intent *intent;
-        struct upl_outcome *outcome;
-        struct page *pages; /* by offset */
-        size_t n_pages, allocated_pages;
-};
 
 struct upl_state {
         int fd;
@@ -49,211 +35,8 @@ struct upl_state {
         bool flushing;          /* a thread is in fdatasync(), without the lock */
         uint64_t begun_usec;
         int failed; /* the error that ended all writing */
-        struct entry **buckets;
-        size_t n_buckets, n_entries;
-        struct upl_claims *claims;
+        struct upl_known known;
 };
-
-void upl_intent_clear(struct upl_intent *i)
-{
-        free(i->name);
-        free(i->etag);
-        free(i->lease_id);
-        *i = (struct upl_intent){ 0 };
-}
-
-void upl_outcome_clear(struct upl_outcome *o)
-{
-        free(o->name);
-        free(o->etag);
-        *o = (struct upl_outcome){ 0 };
-}
-
-/* --- what is known, in memory --- */
-
-static size_t bucket_of(const struct upl_state *s, uint64_t blob)
-{
-        return (size_t)(blob * UINT64_C(0x9E3779B97F4A7C15) >> 20) & (s->n_buckets - 1);
-}
-
-static struct entry *find(const struct upl_state *s, uint64_t blob)
-{
-        struct entry *e = s->buckets[bucket_of(s, blob)];
-
-        while (e && e->blob != blob)
-                e = e->next;
-        return e;
-}
-
-static void rehash(struct upl_state *s)
-{
-        size_t old_n = s->n_buckets;
-        struct entry **old = s->buckets, **grown = calloc(old_n * 2, sizeof(struct entry *));
-
-        if (!grown)
-                return; /* longer chains are slower, not wrong */
-        s->buckets = grown;
-        s->n_buckets = old_n * 2;
-        for (size_t i = 0; i < old_n; i++)
-                for (struct entry *e = old[i], *next; e; e = next) {
-                        next = e->next;
-                        e->next = s->buckets[bucket_of(s, e->blob)];
-                        s->buckets[bucket_of(s, e->blob)] = e;
-                }
-        free(old);
-}
-
-static struct entry *find_or_add(struct upl_state *s, uint64_t blob)
-{
-        struct entry *e = find(s, blob);
-        size_t bucket;
-
-        if (e)
-                return e;
-        e = calloc(1, sizeof *e);
-        if (!e)
-                return NULL;
-        if (s->n_entries >= s->n_buckets)
-                rehash(s);
-        bucket = bucket_of(s, blob);
-        e->blob = blob;
-        e->next = s->buckets[bucket];
-        s->buckets[bucket] = e;
-        s->n_entries++;
-        return e;
-}
-
-static void intent_drop(struct entry *e)
-{
-        if (e->intent)
-                upl_intent_clear(e->intent);
-        free(e->intent);
-        e->intent = NULL;
-        free(e->pages);
-        e->pages = NULL;
-        e->n_pages = e->allocated_pages = 0;
-}
-
-static void entry_free(struct entry *e)
-{
-        intent_drop(e);
-        if (e->outcome)
-                upl_outcome_clear(e->outcome);
-        free(e->outcome);
-        free(e);
-}
-
-/* The first page range at or behind an offset. */
-static size_t page_slot(const struct entry *e, uint64_t offset_bytes)
-{
-        size_t low = 0, high = e->n_pages;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (e->pages[middle].offset_bytes < offset_bytes)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-static int remember_page(struct upl_state *s, uint64_t blob, struct page page)
-{
-        struct entry *e = find_or_add(s, blob);
-        size_t at;
-
-        if (!e)
-                return -ENOMEM;
-        if (e->n_pages == e->allocated_pages) {
-                size_t wanted = e->allocated_pages ? e->allocated_pages * 2 : 64;
-                struct page *grown = reallocarray(e->pages, wanted, sizeof *grown);
-
-                if (!grown)
-                        return -ENOMEM;
-                e->pages = grown;
-                e->allocated_pages = wanted;
-        }
-        at = page_slot(e, page.offset_bytes);
-        memmove(&e->pages[at + 1], &e->pages[at], (e->n_pages - at) * sizeof page);
-        e->pages[at] = page;
-        e->n_pages++;
-        return 0;
-}
-
-static int copy_text(char **to, const char *from)
-{
-        *to = from ? strdup(from) : NULL;
-        return from && !*to ? -ENOMEM : 0;
-}
-
-static int copy_intent(struct upl_intent *to, const struct upl_intent *from)
-{
-        struct upl_intent copy = { .realtime_usec = from->realtime_usec };
-        int r = copy_text(&copy.name, from->name);
-
-        if (r == 0)
-                r = copy_text(&copy.etag, from->etag);
-        if (r == 0)
-                r = copy_text(&copy.lease_id, from->lease_id);
-        if (r < 0)
-                upl_intent_clear(&copy);
-        else
-                *to = copy;
-        return r;
-}
-
-static int copy_outcome(struct upl_outcome *to, const struct upl_outcome *from)
-{
-        struct upl_outcome copy = { .status = from->status, .disposition = from->disposition };
-        int r = copy_text(&copy.name, from->name);
-
-        if (r == 0)
-                r = copy_text(&copy.etag, from->etag);
-        if (r < 0)
-                upl_outcome_clear(&copy);
-        else
-                *to = copy;
-        return r;
-}
-
-static int remember_intent(struct upl_state *s, uint64_t blob, const char *container,
-                           const struct upl_intent *intent)
-{
-        struct upl_intent *copy = calloc(1, sizeof *copy);
-        struct entry *e = find_or_add(s, blob);
-
-        if (!copy || !e || upl_claims_seize(s->claims, container, intent->name, blob) < 0 ||
-            copy_intent(copy, intent) < 0) {
-                free(copy);
-                return -ENOMEM;
-        }
-        intent_drop(e);
-        e->intent = copy;
-        return 0;
-}
-
-static int remember_outcome(struct upl_state *s, uint64_t blob, const char *container,
-                            const struct upl_outcome *outcome)
-{
-        struct upl_outcome *copy = calloc(1, sizeof *copy);
-        struct entry *e = find_or_add(s, blob);
-        int r = 0;
-
-        if (outcome->disposition != BTH_DISPOSITION_STATUS_SKIPPED)
-                r = upl_claims_seize(s->claims, container, outcome->name, blob);
-        if (!copy || !e || r < 0 || copy_outcome(copy, outcome) < 0) {
-                free(copy);
-                return -ENOMEM;
-        }
-        intent_drop(e);
-        if (e->outcome)
-                upl_outcome_clear(e->outcome);
-        free(e->outcome);
-        e->outcome = copy;
-        return 0;
-}
 
 /* --- records --- */
 
@@ -334,7 +117,7 @@ static int replay_intent(struct upl_state *s, uint64_t blob, struct cursor *c)
         if (r == 0 && (c->bad || !container || !i.name))
                 r = -EBADMSG;
         if (r == 0)
-                r = remember_intent(s, blob, container, &i);
+                r = upl_known_intent(&s->known, blob, container, &i);
         upl_intent_clear(&i);
         return r;
 }
@@ -357,7 +140,7 @@ static int replay_outcome(struct upl_state *s, uint64_t blob, struct cursor *c)
         o.status = (enum bth_blob_status)status;
         o.disposition = (enum bth_disposition_status)disposition;
         if (r == 0)
-                r = remember_outcome(s, blob, container, &o);
+                r = upl_known_outcome(&s->known, blob, container, &o);
         upl_outcome_clear(&o);
         return r;
 }
@@ -366,7 +149,7 @@ static int replay_record(struct upl_state *s, uint32_t kind, uint64_t blob, cons
                          size_t n)
 {
         struct cursor c = { payload, n, false };
-        struct page page;
+        struct upl_page page;
 
         switch (kind) {
         case RECORD_INTENT:
@@ -376,7 +159,7 @@ static int replay_record(struct upl_state *s, uint32_t kind, uint64_t blob, cons
         case RECORD_PAGE:
                 page.offset_bytes = take_number(&c, 8);
                 page.length_bytes = take_number(&c, 8);
-                return c.bad ? -EBADMSG : remember_page(s, blob, page);
+                return c.bad ? -EBADMSG : upl_known_page(&s->known, blob, page);
         case RECORD_BEGUN:
                 s->begun_usec = take_number(&c, 8);
                 return c.bad ? -EBADMSG : 0;
@@ -487,16 +270,13 @@ int upl_state_open(int folder_fd, const char *name,
         if (!s)
                 return -ENOMEM;
         memcpy(s->identity, identity, sizeof s->identity);
-        s->n_buckets = BUCKETS_FIRST;
-        s->buckets = calloc(s->n_buckets, sizeof(struct entry *));
         /* Another user may go on, of the group that the folder is shared with: umask(2) decides. */
         s->fd = openat(folder_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
         if (s->fd < 0)
                 r = bth_error_set(error, -errno, BTH_REASON_FILE_UNWRITABLE,
                                   "the record of the transfer cannot be opened: %s",
                                   bth_strerror(-errno));
-        else if (!s->buckets || upl_claims_new(&s->claims) < 0 ||
-                 pthread_mutex_init(&s->lock, NULL) != 0)
+        else if (upl_known_init(&s->known) < 0 || pthread_mutex_init(&s->lock, NULL) != 0)
                 r = -ENOMEM;
         else if (pthread_cond_init(&s->flushed, NULL) != 0) {
                 (void)pthread_mutex_destroy(&s->lock);
@@ -504,8 +284,7 @@ int upl_state_open(int folder_fd, const char *name,
         }
         if (r < 0) {
                 (void)bth_close(s->fd);
-                (void)upl_claims_free(s->claims);
-                free(s->buckets);
+                upl_known_clear(&s->known);
                 free(s);
                 return r;
         }
@@ -527,13 +306,7 @@ struct upl_state *upl_state_free(struct upl_state *s)
 {
         if (!s)
                 return NULL;
-        for (size_t i = 0; i < s->n_buckets; i++)
-                for (struct entry *e = s->buckets[i], *next; e; e = next) {
-                        next = e->next;
-                        entry_free(e);
-                }
-        free(s->buckets);
-        (void)upl_claims_free(s->claims);
+        upl_known_clear(&s->known);
         (void)pthread_cond_destroy(&s->flushed);
         (void)pthread_mutex_destroy(&s->lock);
         (void)bth_close(s->fd);
@@ -609,7 +382,7 @@ int upl_state_claim(struct upl_state *s, uint64_t blob, const char *container, c
         int r;
 
         (void)pthread_mutex_lock(&s->lock);
-        r = upl_claims_take(s->claims, container, name, blob);
+        r = upl_claims_take(s->known.claims, container, name, blob);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -620,7 +393,7 @@ bool upl_state_is_claimed(struct upl_state *s, uint64_t blob, const char *contai
         bool claimed;
 
         (void)pthread_mutex_lock(&s->lock);
-        claimed = upl_claims_others(s->claims, container, name, blob);
+        claimed = upl_claims_others(s->known.claims, container, name, blob);
         (void)pthread_mutex_unlock(&s->lock);
         return claimed;
 }
@@ -644,7 +417,7 @@ int upl_state_intend(struct upl_state *s, uint64_t blob, const char *container,
         (void)pthread_mutex_lock(&s->lock);
         r = append(s, RECORD_INTENT, blob, &payload);
         if (r == 0)
-                r = remember_intent(s, blob, container, intent);
+                r = upl_known_intent(&s->known, blob, container, intent);
         if (r == 0)
                 r = flush_up_to(s, s->size_bytes);
         (void)pthread_mutex_unlock(&s->lock);
@@ -709,7 +482,7 @@ int upl_state_finish(struct upl_state *s, uint64_t blob, const char *container,
         (void)pthread_mutex_lock(&s->lock);
         r = append(s, RECORD_OUTCOME, blob, &payload);
         if (r == 0)
-                r = remember_outcome(s, blob, container, outcome);
+                r = upl_known_outcome(&s->known, blob, container, outcome);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -726,33 +499,28 @@ int upl_state_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes, ui
         (void)pthread_mutex_lock(&s->lock);
         r = append(s, RECORD_PAGE, blob, &payload);
         if (r == 0)
-                r = remember_page(s, blob, (struct page){ offset_bytes, length_bytes });
+                r = upl_known_page(&s->known, blob,
+                                   (struct upl_page){ offset_bytes, length_bytes });
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }
 
 int upl_state_get_intent(struct upl_state *s, uint64_t blob, struct upl_intent *ret_intent)
 {
-        const struct entry *e;
-        int r = -ENOENT;
+        int r;
 
         (void)pthread_mutex_lock(&s->lock);
-        e = find(s, blob);
-        if (e && e->intent)
-                r = copy_intent(ret_intent, e->intent);
+        r = upl_known_get_intent(&s->known, blob, ret_intent);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }
 
 int upl_state_get_outcome(struct upl_state *s, uint64_t blob, struct upl_outcome *ret_outcome)
 {
-        const struct entry *e;
-        int r = -ENOENT;
+        int r;
 
         (void)pthread_mutex_lock(&s->lock);
-        e = find(s, blob);
-        if (e && e->outcome)
-                r = copy_outcome(ret_outcome, e->outcome);
+        r = upl_known_get_outcome(&s->known, blob, ret_outcome);
         (void)pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -760,17 +528,10 @@ int upl_state_get_outcome(struct upl_state *s, uint64_t blob, struct upl_outcome
 bool upl_state_has_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes,
                         uint64_t length_bytes)
 {
-        const struct entry *e;
-        bool has = false;
+        bool has;
 
         (void)pthread_mutex_lock(&s->lock);
-        e = find(s, blob);
-        if (e) {
-                size_t at = page_slot(e, offset_bytes);
-
-                has = at < e->n_pages && e->pages[at].offset_bytes == offset_bytes &&
-                      e->pages[at].length_bytes == length_bytes;
-        }
+        has = upl_known_has_page(&s->known, blob, (struct upl_page){ offset_bytes, length_bytes });
         (void)pthread_mutex_unlock(&s->lock);
         return has;
 }
