@@ -326,6 +326,7 @@ int upl_transfer_decide(struct upl_transfer *t)
         /* Blocks belong to a name, and are gone once somebody else commits under it. */
         for (size_t i = 0; i < t->plan->n_parts; i++)
                 t->parts[i].sent = t->parts[i].dirty = false;
+        t->n_acknowledged = t->n_recorded = 0;
         t->pages_made = false;
         return 0;
 }

@@ -114,6 +114,27 @@ def network(program, _) -> None:
                 assert mismatches > 0
 
 
+def repeated_answers(program, _) -> None:
+    print("--- answers that come twice on their connection: none is taken for the next request's")
+    with Place(program) as place:
+        place.proxy.echo = True
+        for skip in range(0, 100, 8):
+            place.proxy.add("repeat", match="^PUT .*moved", skip=skip, seconds=0.002)
+        place.must_complete("repeat")
+        assert place.proxy.hits["repeat"] >= 10, place.proxy.hits
+
+
+def pages_once_more(program, _) -> None:
+    print("--- a page blob is refused in the middle, and made and written once more from its start")
+    with Place(program) as place:
+        for i in (11, 44):
+            place.proxy.add("status", match=f"^PUT .*/blob-{i}[.]bin.*comp=page", skip=6, status=412, code="ConditionNotMet")
+        code, lines, err = place.worker.run(COUNT)
+        assert code == 0 and len(lines) == COUNT and all(line[1] == "Completed" for line in lines), lines
+        assert place.proxy.hits["status"] == 2, place.proxy.hits
+        live.check(place.server, COUNT, False)
+
+
 def passing_answers(program, _) -> None:
     for status, code, headers, times in PASSING:
         print(f"--- {status} {code} {headers}")
@@ -121,6 +142,15 @@ def passing_answers(program, _) -> None:
             place.proxy.add("status", match="^PUT .*moved", skip=3, times=times, status=status, code=code, headers=headers)
             place.must_complete(f"{status} {code}")
             assert place.proxy.hits["status"] == times
+            if "Retry-After" in headers:
+                check_waited(place.proxy, float(headers["Retry-After"]))
+
+
+def check_waited(proxy, seconds: float) -> None:
+    """What was refused with Retry-After comes again no sooner."""
+    waits = [next(at for line, at in zip(proxy.seen[i + 1:], proxy.seen_at[i + 1:]) if line == proxy.seen[i]) - proxy.seen_at[i]
+             for i in proxy.hit_at]
+    assert waits and min(waits) >= seconds, waits
 
 
 def lasting_answers(program, _) -> None:
@@ -178,7 +208,7 @@ def main() -> None:
     program, preload = sys.argv[1:3]
     only = [a for a in sys.argv[3:] if not a.startswith("--")]
     try:
-        for part in (network, passing_answers, lasting_answers, forbidden_in_the_middle, names_gone):
+        for part in (network, repeated_answers, pages_once_more, passing_answers, lasting_answers, forbidden_in_the_middle, names_gone):
             if not only or part.__name__ in only:
                 part(program, preload)
         if "--soak" in sys.argv:

@@ -4,7 +4,10 @@
     with FaultProxy(server.port) as proxy:
         proxy.add(do="status", match="^PUT .*comp=block&", times=3, status=503, headers={"Retry-After": "1"})
         ... requests to proxy.port ...
-        proxy.hits, proxy.seen
+        proxy.hits, proxy.seen, proxy.seen_at
+
+With proxy.echo = True, refusals name the request's x-ms-client-request-id too, as the service's do and the
+emulator's do not.
 
 A rule fits when `match` is found in "METHOD target", is passed over `skip` times, then acts `times` times:
 
@@ -18,11 +21,13 @@ A rule fits when `match` is found in "METHOD target", is passed over `skip` time
     header     the answer comes with other `headers`
     delay      the server gets the request after `seconds`
     again      the server gets the request now, and once more after `seconds`, when others have followed
+    repeat     the answer comes twice on its connection, the second time after `seconds`
 Each is a fault of the network or an answer the service documents and the emulator cannot give.
 """
 import asyncio
 import re
 import threading
+import time
 
 HEAD_MAX = 1 << 16
 REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 412: "Precondition Failed",
@@ -48,8 +53,8 @@ class FaultProxy:
     def __init__(self, upstream_port: int, server_tls=None, client_tls=None):
         """With TLS contexts it ends the clients' TLS and begins its own."""
         self.upstream_port, self.server_tls, self.client_tls = upstream_port, server_tls, client_tls
-        self.rules, self.seen = [], []
-        self.hits = {}
+        self.rules, self.seen, self.seen_at, self.echo = [], [], [], False
+        self.hits, self.hit_at = {}, []  # how often each fault was made; which of `seen` a rule fitted
         self.tasks = set()  # the loop itself holds them weakly
         self.ready = threading.Event()
 
@@ -108,15 +113,22 @@ class FaultProxy:
         except (OSError, asyncio.IncompleteReadError):
             pass  # nobody waits for it
 
+    async def _repeat(self, writer, answer: bytes, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if not writer.is_closing():
+            writer.write(answer)
+
     async def _one(self, reader, writer, up_reader, up_writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         line = head.split(b"\r\n", 1)[0].decode("latin-1").rsplit(" ", 1)[0]
         body = await reader.readexactly(length_of(head))
         self.seen.append(line)
+        self.seen_at.append(time.monotonic())
         rule = next((r for r in self.rules if r.fits(line)), None)
         do = rule.do if rule else ""
         if rule:
             self.hits[do] = self.hits.get(do, 0) + 1
+            self.hit_at.append(len(self.seen) - 1)
         if do == "reset":
             return False
         if do == "delay":
@@ -148,6 +160,12 @@ class FaultProxy:
             return False
         if do == "header":
             answer_head = with_headers(answer_head, rule.headers)
+        if self.echo and (asked := re.search(rb"\r\nx-ms-client-request-id: *([^\r]*)", head, re.IGNORECASE)):
+            answer_head = with_headers(answer_head, {"x-ms-client-request-id": asked[1].decode()})
+        if do == "repeat":
+            task = asyncio.ensure_future(self._repeat(writer, answer_head + answer, rule.seconds))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         writer.write(answer_head + answer)
         await writer.drain()
         return True
