@@ -228,10 +228,14 @@ static int get_sidecars(struct upl_worker *w, struct job *job)
         const struct med_manifest_blob *b = &job->listed->blob;
         int r = 0;
 
+        if (!b->metadata.path && !b->properties.path)
+                return 0;
+        upl_wait_begin(w->budget, UPL_WAIT_DISK);
         if (b->metadata.path)
                 r = upl_sidecar_get(w->sidecars, false, &b->metadata, &job->metadata);
         if (r == 0 && b->properties.path)
                 r = upl_sidecar_get(w->sidecars, true, &b->properties, &job->properties);
+        upl_wait_end(w->budget, UPL_WAIT_DISK);
         return r;
 }
 

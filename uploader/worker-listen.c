@@ -174,8 +174,7 @@ static enum bth_activity judge(struct listener *l, enum bth_activity stage,
                                const struct upl_client_state *client,
                                const struct upl_budget_state *budget, uint64_t now)
 {
-        bool reading = stage == BTH_ACTIVITY_TRANSFERRING && budget->waiting[UPL_WAIT_DISK] > 0;
-        uint64_t disk = disk_quiet_usec(l, stage, reading, now);
+        uint64_t disk = disk_quiet_usec(l, stage, budget->waiting[UPL_WAIT_DISK] > 0, now);
         uint64_t net = net_quiet_usec(l, client, now);
         uint64_t stall_sec = l->w->order.stall_sec ? l->w->order.stall_sec : UPL_WORKER_STALL_SEC;
 

@@ -138,30 +138,36 @@ static int find_manifest(struct upl_worker *w, struct med_ntfs_found *ret_found)
         return fail(w, BTH_DRIVE_STATUS_MANIFEST_ACCESS_DENIED, r);
 }
 
-static int spool_manifest(struct upl_worker *w)
+static int spool_file(struct upl_worker *w, const struct med_ntfs_found *found,
+                      enum bth_drive_status *ret_status)
 {
+        struct med_ntfs_file *file;
+        int r = med_ntfs_file_open(w->drive->ntfs, found->reference, &file);
+
+        if (r < 0)
+                return bth_error_set(&w->error, r, BTH_REASON_DRIVE_READ_ERROR,
+                                     "the manifest cannot be opened: %s", bth_strerror(r));
         const struct med_manifest_spool_options o = {
                 .object = w->order.manifest_path,
                 .hash = w->order.manifest_hash,
                 .fd = take_fd(w->manifest_fd),
         };
+        r = med_manifest_spool_new(&file->source, &o, &w->spool, ret_status, &w->error);
+        (void)bth_source_free(&file->source);
+        return r;
+}
+
+static int spool_manifest(struct upl_worker *w)
+{
         enum bth_drive_status status = BTH_DRIVE_STATUS_READ_MANIFEST_FAILED;
         struct med_ntfs_found found;
-        struct med_ntfs_file *file = NULL;
         int r = find_manifest(w, &found);
 
-        if (r == 0) {
-                r = med_ntfs_file_open(w->drive->ntfs, found.reference, &file);
-                if (r < 0)
-                        (void)bth_error_set(&w->error, r, BTH_REASON_DRIVE_READ_ERROR,
-                                            "the manifest cannot be opened: %s", bth_strerror(r));
-        }
-        if (!file) {
-                w->manifest_fd = o.fd;
-                return w->status == BTH_DRIVE_STATUS_COMPLETED ? fail(w, status, r) : r;
-        }
-        r = med_manifest_spool_new(&file->source, &o, &w->spool, &status, &w->error);
-        (void)bth_source_free(&file->source);
+        if (r < 0)
+                return r;
+        upl_wait_begin(w->budget, UPL_WAIT_DISK);
+        r = spool_file(w, &found, &status);
+        upl_wait_end(w->budget, UPL_WAIT_DISK);
         return r < 0 ? fail(w, status, r) : 0;
 }
 

@@ -255,6 +255,25 @@ def failing_drives(stage: Stage) -> None:
     check_copied(stage, "failing", files)
 
 
+def stalled_drives(stage: Stage) -> None:
+    print("--- a drive that stalls in the midst of its manifest, or of a sidecar file", flush=True)
+    if sanitized():
+        return  # sanitizers take the place of what is preloaded
+    files, entries = copy_drive(3, 1000, "stalled")
+    files["side.xml"] = METADATA + b" " * 200000
+    entries += blob("stalled/side.bin", "\\f0.bin", files["f0.bin"], more=sidecar("Metadata", "\\side.xml", files["side.xml"]))
+    xml = manifest(DRIVE_ID, entries + f"<!--{' ' * 60000}-->\n" * 4)
+    drive = stage.drive(files, xml)
+    for data in (xml, files["side.xml"]):
+        at = find_on_disk(drive, data[:65536]) + 131072
+        fault = ["env", f"LD_PRELOAD={stage.preload}", f"BERTH_DRIVE_BYTES={drive.image.stat().st_size}",
+                 f"BERTH_DRIVE_FROM={at}", f"BERTH_DRIVE_TO={at + 512}", "BERTH_DRIVE_FAULT=stall"]
+        with stage.worker(drive, stage.state(), command=fault, no_uring=True, stall_sec=2) as worker:
+            assert worker.wait(30) == 0
+        assert worker.result["end"] == "drive-stalled" and "copy_status" not in worker.result, worker.result
+        print(f"{worker.activities[-1]}: {worker.result['sentence']}")
+
+
 # --- stopping, killing, renewing ---
 
 def stops(stage: Stage) -> None:
@@ -602,7 +621,7 @@ def bad_orders(stage: Stage) -> None:
     assert subprocess.run([stage.program], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
 
 
-DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, own_refusals, manifest_credentials, refusals,
+DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, stalled_drives, own_refusals, manifest_credentials, refusals,
           encrypted_line, identity, bad_orders)
 ENDS = (stops, twins, other_station, renewals)
 
