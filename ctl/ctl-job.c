@@ -139,14 +139,18 @@ static enum ctl_exit run_cancel(struct ctl_context *c, int argc, char **argv)
 
 static enum ctl_exit run_delete(struct ctl_context *c, int argc, char **argv)
 {
-        return end(c, argc, argv, CTL_REQUEST_JOB_DELETE,
-                   "The record of the job and the keys of its drives will be gone.");
+        return end(
+                c, argc, argv, CTL_REQUEST_JOB_DELETE,
+                "The record of the job and the keys of its drives will be gone, and its files in "
+                "the spool.");
 }
 
 static enum ctl_exit run_forget(struct ctl_context *c, int argc, char **argv)
 {
-        return end(c, argc, argv, CTL_REQUEST_JOB_FORGET,
-                   "The addresses and tracking numbers of the job will be gone.");
+        return end(
+                c, argc, argv, CTL_REQUEST_JOB_FORGET,
+                "The addresses and tracking numbers of the job will be gone, and its files in the "
+                "spool.");
 }
 
 const struct ctl_verb ctl_job_cancel = {

@@ -165,11 +165,14 @@ static bool has_ending(const char *name, const char *ending)
         return n > k && bth_ascii_casecmp(name + n - k, ending) == 0;
 }
 
+bool dmn_spool_is_journal(const char *name)
+{
+        return name[0] != '.' && (has_ending(name, ".jrn") || has_ending(name, ".xml"));
+}
+
 static int is_ours(const struct dirent *d)
 {
-        return d->d_name[0] != '.' &&
-               (has_ending(d->d_name, ".jrn") || has_ending(d->d_name, ".xml") ||
-                strcmp(d->d_name, DMN_SPOOL_CONF) == 0);
+        return dmn_spool_is_journal(d->d_name) || strcmp(d->d_name, DMN_SPOOL_CONF) == 0;
 }
 
 static int read_folder(struct dmn_spool_entry *entry, int fd, struct bth_error *error)

@@ -6,6 +6,7 @@
 
 #define DMN_SPOOL_READY "ready"
 #define DMN_SPOOL_CONF  "job.conf"
+#define DMN_SPOOL_MADE  "The job '%s' " /* the text of what is done begins so, with its name */
 
 struct dmn_spool_entry {
         struct dmn_journal *journals[BTH_JOURNALS_MAX];
@@ -26,6 +27,9 @@ int dmn_spool_conf_parse(const char *text, size_t n, struct dmn_spool_entry *ent
 void dmn_spool_entry_clear(struct dmn_spool_entry *e);
 struct dmn_spool_entry *dmn_spool_entry_free(struct dmn_spool_entry *e); /* NULL is fine */
 DEFINE_CLEANUP(dmn_spool_entry_free, struct dmn_spool_entry *);
+
+/* A file of a folder that is read for a job, by its name: *.jrn, *.xml. */
+bool dmn_spool_is_journal(const char *name) _pure_;
 
 /* What to import of it; borrows all texts. `name` is the entry's. */
 void dmn_spool_entry_import(const struct dmn_spool_entry *e, const char *name,

@@ -245,7 +245,7 @@ static void done(void *userdata, const struct dmn_imported *imported, const stru
                 fail(s, error);
                 return;
         }
-        r = bth_buf_add_format(&text, "The job '%s' %s.\n", imported->name,
+        r = bth_buf_add_format(&text, DMN_SPOOL_MADE "%s.\n", imported->name,
                                imported->already ? "was made from this before" : "was made");
         if (r == 0)
                 r = add_notes(&text, imported);

@@ -49,5 +49,12 @@ DEFINE_CLEANUP(dmn_spool_free, struct dmn_spool *);
 /* Takes away what was done or rejected before that time. Needs no spool; any thread; blocks. */
 void dmn_spool_forget(const char *spool, uint64_t before_usec);
 
+/* Takes away what was done for one job: what says that it made this job, and has the journals from
+ * which the job was made. Links are not followed, and what others put there stays. Needs no spool;
+ * on the store's thread; blocks. Returns 0, also where nothing is; -EPERM with the entry when
+ * something of the job is left, or may be; or an error of the store. */
+int dmn_spool_forget_job(const char *spool, struct job_store *store, const struct job_record *job,
+                         struct bth_error *error) _must_check_;
+
 /* Tries what failed before at once: the configuration is another. */
 void dmn_spool_again(struct dmn_spool *s);

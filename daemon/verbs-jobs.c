@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "daemon/rest-json.h"
 #include "daemon/verbs-store.h"
@@ -114,11 +115,20 @@ static int answer_job(struct job_store *store, struct dmn_store_call *sc, uint64
         return 0;
 }
 
+/* What the spool has of a job: journals, and job.conf with the number of a parcel. */
+static int forget_spool(struct job_store *store, const struct dmn_store_call *sc,
+                        const struct job_record *record, struct bth_error *error)
+{
+        return sc->spool_directory ? dmn_spool_forget_job(sc->spool_directory, store, record, error)
+                                   : 0;
+}
+
 /* Inputs that say nothing but themselves. */
 static int run_act(struct job_store *store, struct dmn_store_call *sc, struct bth_error *error)
 {
         _cleanup_(job_record_freep) struct job_record *record = NULL;
         struct job_act act = { .input.kind = sc->kind };
+        struct bth_error left = BTH_ERROR_INIT;
         struct job_outcome outcome;
         char sentence[256];
         int r = dmn_find_job(store, sc->call, sc->call->target, &record, error);
@@ -130,6 +140,9 @@ static int run_act(struct job_store *store, struct dmn_store_call *sc, struct bt
                             &outcome, error);
         if (r < 0)
                 return r;
+        /* It cannot be asked for again, and ninety days later it goes by itself. */
+        if (sc->kind == JOB_INPUT_DELETED && forget_spool(store, sc, record, &left) < 0)
+                bth_log_error(LOG_WARNING, &left);
         (void)snprintf(sentence, sizeof sentence,
                        sc->kind == JOB_INPUT_CANCELLED
                                ? "job '%s' was cancelled: drives that are being copied finish, "
@@ -169,11 +182,13 @@ static int run_forget(struct job_store *store, struct dmn_store_call *sc, struct
                                      "job '%s' goes on: its return address is still needed",
                                      record->name);
         r = job_store_forget(store, record->id, error);
+        if (r == 0)
+                r = forget_spool(store, sc, record, error);
         if (r < 0)
                 return r;
         (void)snprintf(sentence, sizeof sentence,
-                       "the addresses and tracking numbers of job '%s' were taken away",
-                       record->name);
+                       "the addresses and tracking numbers of job '%s'%s were taken away",
+                       record->name, sc->spool_directory ? ", and its files in the spool," : "");
         return answer_job(store, sc, record->id, sentence, error);
 }
 

@@ -18,6 +18,7 @@ static struct dmn_store_call *store_call_free(struct dmn_store_call *sc)
         json_decref(sc->extra);
         json_decref(sc->progress);
         (void)dmn_journals_result_free(sc->read);
+        free(sc->spool_directory);
         free(sc);
         return NULL;
 }
@@ -90,6 +91,15 @@ int dmn_store_list_add(struct dmn_store_call *sc, json_t *view)
         return dmn_store_list_add_text(sc, text);
 }
 
+/* A copy: the configuration may change meanwhile. Returns 0 or -ENOMEM. */
+static int copy_spool(struct dmn_store_call *sc)
+{
+        const char *spool = dmn_station_config(sc->station)->spool_directory;
+
+        sc->spool_directory = spool ? strdup(spool) : NULL;
+        return spool && !sc->spool_directory ? -ENOMEM : 0;
+}
+
 static int task(struct job_store *store, void *userdata, struct bth_error *error)
 {
         struct dmn_store_call *sc = userdata;
@@ -141,6 +151,8 @@ void dmn_store_begin(const struct dmn_store_call *from, const char *const *membe
         c->list_name = sc->list;
         sc->progress = sc->list ? dmn_station_progress_all(sc->station) : NULL;
         r = members ? dmn_call_members(c, members, &error) : 0;
+        if (r == 0)
+                r = copy_spool(sc);
         if (r == 0)
                 r = dmn_station_submit(sc->station, task, done, sc);
         if (r == 0)

@@ -24,7 +24,8 @@ struct dmn_store_call {
         enum job_input_kind kind; /* of acts */
         uint64_t job;             /* of imports: what was made */
         struct job_policy policy;
-        char place[128]; /* the station's name */
+        char place[128];       /* the station's name */
+        char *spool_directory; /* as configured, or NULL */
         json_t *answer;
         const char *list;                 /* of lists: the member that is one; else NULL */
         json_t *progress;                 /* with `list`: what is being copied, and how far */

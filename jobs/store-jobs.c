@@ -64,6 +64,17 @@ int job_store_find_journal(struct job_store *s, const char *sha256, struct job_r
         return id > 0 ? job_store_get(s, id, ret_record, error) : no_such_job(error);
 }
 
+int job_store_is_of_journal(struct job_store *s, uint64_t job, const char *sha256,
+                            struct bth_error *error)
+{
+        uint64_t n = 0;
+        int r = sql_number(s, error, &n,
+                           "SELECT count(*) FROM journals WHERE job = ? AND sha256 = ?", "us", job,
+                           sha256);
+
+        return r < 0 ? r : n > 0;
+}
+
 /* --- making --- */
 
 static int check_draft(const struct job_draft *d, struct bth_error *error)

@@ -114,6 +114,10 @@ int job_store_find(struct job_store *s, const char *scope, const char *name,
 int job_store_find_journal(struct job_store *s, const char *sha256, struct job_record **ret_record,
                            struct bth_error *error) _must_check_;
 
+/* Was it made from journals with this hash? Returns 1, 0, or an error of the store. */
+int job_store_is_of_journal(struct job_store *s, uint64_t job, const char *sha256,
+                            struct bth_error *error) _must_check_;
+
 /* Jobs of this name in all scopes, oldest first, at most 16. As job_store_list(). Returns 0 or the
  * value of `each`. */
 typedef int (*job_record_fn)(void *userdata, const struct job_record *record);

@@ -441,6 +441,123 @@ static void test_forgets(void **state)
         dmn_spool_forget(world_path(&s->w, "nowhere"), UINT64_MAX);
 }
 
+/* --- what is forgotten of one job --- */
+
+struct forgetting {
+        struct seen *s;
+        const char *name;
+        int r; /* what came of it */
+        struct bth_error error;
+};
+
+static int forget_task(struct job_store *store, void *userdata, struct bth_error *error)
+{
+        _cleanup_(job_record_freep) struct job_record *record = NULL;
+        struct forgetting *f = userdata;
+
+        assert_int_equal(job_store_find(store, NULL, f->name, &record, error), 0);
+        f->r = dmn_spool_forget_job(world_path(&f->s->w, "spool"), store, record, &f->error);
+        return 0;
+}
+
+static struct forgetting forget(struct seen *s, const char *name)
+{
+        struct forgetting f = { .s = s, .name = name, .error = BTH_ERROR_INIT };
+
+        assert_int_equal(job_thread_submit(s->w.store, forget_task, NULL, &f), 0);
+        while (job_thread_pending(s->w.store) > 0)
+                assert_true(sd_event_run(s->w.loop, UINT64_MAX) >= 0);
+        return f;
+}
+
+/* What the job's entry holds goes, however it came; what is another's, or looks like it, stays. */
+static void test_forgets_one_job(void **state)
+{
+        struct seen *s = *state;
+
+        start(s);
+        make_folder(s, "trip");
+        world_write(&s->w, "trip/one.jrn", world_journal("ONE1"));
+        world_write(&s->w, "trip/two.xml", world_journal("TWO2"));
+        world_write(&s->w, "trip/notes.txt", "Anna Example, Graz");
+        world_write(&s->w, "trip/job.conf", "[job]\ncarrier = Blue Post\ntracking = 1Z9\n");
+        rename_to(s, "trip", "spool/trip");
+        wait_for(s, "spool/done/trip/result.txt");
+        world_write(&s->w, "spool/lone.jrn", world_journal("LONE"));
+        wait_for(s, "spool/done/lone.jrn.txt");
+        world_write(&s->w, "spool/lone.jrn", world_journal("LONE")); /* once more: the same job */
+        wait_for(s, "spool/done/lone.jrn.2.txt");
+        world_write(&s->w, "spool/other.jrn", world_journal("OTHER"));
+        wait_for(s, "spool/done/other.jrn.txt");
+        make_folder(s, "spool/done/before"); /* a job of this name that there was before */
+        world_write(&s->w, "spool/done/before/a.jrn", world_journal("OLD"));
+        world_write(&s->w, "spool/done/before/result.txt", "The job 'lone' was made.\n");
+        make_folder(s, "spool/done/silent"); /* nobody says whose it is */
+        world_write(&s->w, "spool/done/silent/a.jrn", world_journal("LONE"));
+        world_write(&s->w, "spool/rejected/lone.jrn", world_journal("LONE"));
+        expect_jobs(s, "other lone trip ");
+
+        assert_int_equal(forget(s, "lone").r, 0);
+        assert_false(is_there(s, "spool/done/lone.jrn") || is_there(s, "spool/done/lone.jrn.txt") ||
+                     is_there(s, "spool/done/lone.jrn.2") ||
+                     is_there(s, "spool/done/lone.jrn.2.txt"));
+        assert_true(is_there(s, "spool/done/before/a.jrn"));
+        assert_true(is_there(s, "spool/done/silent/a.jrn"));
+        assert_true(is_there(s, "spool/rejected/lone.jrn"));
+        assert_true(is_there(s, "spool/done/trip/job.conf"));
+        assert_int_equal(forget(s, "trip").r, 0);
+        assert_false(is_there(s, "spool/done/trip"));
+        assert_true(is_there(s, "spool/done/other.jrn") && is_there(s, "spool/done/other.jrn.txt"));
+        assert_int_equal(forget(s, "trip").r, 0); /* twice is well */
+}
+
+/* Who can write in the spool cannot have other files taken away by links. */
+static void test_forgets_no_links(void **state)
+{
+        struct seen *s = *state;
+        struct forgetting f;
+
+        start(s);
+        world_write(&s->w, "spool/lone.jrn", world_journal("LONE"));
+        wait_for(s, "spool/done/lone.jrn.txt");
+        make_folder(s, "trip");
+        world_write(&s->w, "trip/one.jrn", world_journal("ONE1"));
+        rename_to(s, "trip", "spool/trip");
+        wait_for(s, "spool/done/trip/result.txt");
+        make_folder(s, "precious");
+        world_write(&s->w, "precious/a.jrn", world_journal("LONE"));
+        world_write(&s->w, "precious/result.txt", "The job 'lone' was made.\n");
+        assert_int_equal(
+                symlink(world_path(&s->w, "precious"), world_path(&s->w, "spool/done/link")), 0);
+        world_write(&s->w, "spool/done/x.jrn.txt", "The job 'lone' was made.\n");
+        assert_int_equal(
+                symlink(world_path(&s->w, "precious/a.jrn"), world_path(&s->w, "spool/done/x.jrn")),
+                0);
+        assert_int_equal(symlink(world_path(&s->w, "precious/a.jrn"),
+                                 world_path(&s->w, "spool/done/trip/notes")),
+                         0);
+        assert_int_equal(forget(s, "lone").r, 0);
+        assert_int_equal(forget(s, "trip").r, 0);
+        assert_false(is_there(s, "spool/done/lone.jrn") || is_there(s, "spool/done/trip"));
+        assert_true(is_there(s, "precious/a.jrn") && is_there(s, "precious/result.txt"));
+        assert_true(is_there(s, "spool/done/x.jrn.txt"));
+
+        /* What cannot be taken away is said, and the next time it goes. */
+        world_write(&s->w, "spool/stay.jrn", world_journal("STAY"));
+        wait_for(s, "spool/done/stay.jrn.txt");
+        make_folder(s, "spool/done/stays");
+        rename_to(s, "spool/done/stay.jrn", "spool/done/stays/a.jrn");
+        rename_to(s, "spool/done/stay.jrn.txt", "spool/done/stays/result.txt");
+        make_folder(s, "spool/done/stays/inner");
+        f = forget(s, "stay");
+        assert_int_equal(f.r, -EPERM);
+        assert_string_equal(f.error.object, "stays");
+        assert_true(is_there(s, "spool/done/stays/result.txt"));
+        assert_int_equal(rmdir(world_path(&s->w, "spool/done/stays/inner")), 0);
+        assert_int_equal(forget(s, "stay").r, 0);
+        assert_false(is_there(s, "spool/done/stays"));
+}
+
 static void test_no_folder(void **state)
 {
         static const struct dmn_spool_events events = { import, made };
@@ -470,6 +587,8 @@ int main(void)
                 TEST(test_stop_after_store),
                 TEST(test_stop_before_store),
                 TEST(test_forgets),
+                TEST(test_forgets_one_job),
+                TEST(test_forgets_no_links),
                 TEST(test_no_folder),
         };
 
