@@ -86,7 +86,9 @@
         X(NO_STATION, "no-station", "the station's daemon does not answer",                        \
           "start it (systemctl start berthd), or name its socket with --socket")                   \
         X(NOT_PERMITTED, "not-permitted", "the right to do this is missing",                       \
-          "ask who administers the station")
+          "ask who administers the station")                                                       \
+        X(SERVICE_REFUSED, "service-refused", "the storage service refused the request",           \
+          "look at what it answered, and at the blob or container there")
 
 enum bth_reason {
 #define X(id, name, sentence, advice) BTH_REASON_##id,

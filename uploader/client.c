@@ -796,6 +796,13 @@ void upl_call_clear(struct upl_call *call)
         *call = (struct upl_call){ 0 };
 }
 
+/* Did the service answer, and will it answer the same again? */
+static bool is_refused(const struct upl_call *call)
+{
+        return call->failure == UPL_FAILURE_PERMANENT && call->status != 0 &&
+               call->attempt->x.result == 0;
+}
+
 static enum bth_reason reason_of(const struct upl_call *call)
 {
         switch (call->result) {
@@ -810,7 +817,7 @@ static enum bth_reason reason_of(const struct upl_call *call)
         case -EFBIG:
                 return BTH_REASON_TOO_LARGE;
         default:
-                return BTH_REASON_NETWORK;
+                return is_refused(call) ? BTH_REASON_SERVICE_REFUSED : BTH_REASON_NETWORK;
         }
 }
 

@@ -515,6 +515,14 @@ def refusals(stage: Stage) -> None:
         worker = stage.run(drive, port=proxy.port)
     assert worker.result["copy_status"] == "BlobRequestForbidden" and worker.result["failed"] == 5, worker.result
     assert stage.log(worker.result["error_log"]).findtext("Status") == "BlobRequestForbidden"
+    # A service that refuses every blob, and then a log, is no network that fails: the run comes to its end.
+    with FaultProxy(stage.server.port) as proxy:
+        proxy.add("status", match="^PUT .*forbidden", status=409, code="BlobImmutableDueToPolicy", times=-1)
+        proxy.add("status", match="^PUT .*_error.xml", status=409, code="BlobImmutableDueToPolicy", times=-1)
+        worker = stage.run(drive, port=proxy.port)
+    assert worker.result.get("copy_status") == "CompletedWithErrors" and worker.result["failed"] == 5, worker.result
+    assert {o["reason"] for o in worker.outcomes.values()} == {"service-refused"}, worker.outcomes
+    assert "log-not-uploaded" in [note["name"] for note in worker.notes], worker.notes
     worker = stage.run(drive, port=free_port(), stall_sec=2)
     assert worker.result["end"] == "network-stalled" and "copy_status" not in worker.result, worker.result
 
