@@ -25,6 +25,9 @@
 
 enum record_kind { RECORD_INTENT = 1, RECORD_OUTCOME = 2, RECORD_PAGE = 3, RECORD_BEGUN = 4 };
 
+/* No page of a blob: says that the blob is there, by us. */
+static const struct upl_page made = { UINT64_MAX, 0 };
+
 struct upl_state {
         int fd;
         uint8_t identity[UPL_STATE_IDENTITY_BYTES];
@@ -503,6 +506,16 @@ int upl_state_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes, ui
                                    (struct upl_page){ offset_bytes, length_bytes });
         (void)pthread_mutex_unlock(&s->lock);
         return r;
+}
+
+int upl_state_made(struct upl_state *s, uint64_t blob)
+{
+        return upl_state_page(s, blob, made.offset_bytes, made.length_bytes);
+}
+
+bool upl_state_is_made(struct upl_state *s, uint64_t blob)
+{
+        return upl_state_has_page(s, blob, made.offset_bytes, made.length_bytes);
 }
 
 int upl_state_get_intent(struct upl_state *s, uint64_t blob, struct upl_intent *ret_intent)

@@ -79,6 +79,9 @@ int upl_state_flush(struct upl_state *s) _must_check_;
  * again. Returns 0, -errno of write(2), -ENOMEM. */
 int upl_state_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes, uint64_t length_bytes)
         _must_check_;
+/* The page blob of the present intent was made by us; recorded before its first page is sent. Not
+ * flushed: should it be lost, its pages are compared. Returns as above. */
+int upl_state_made(struct upl_state *s, uint64_t blob) _must_check_;
 
 /* What is known; results are copies. Returns 0, -ENOENT when nothing is, -ENOMEM. */
 int upl_state_get_intent(struct upl_state *s, uint64_t blob, struct upl_intent *ret_intent)
@@ -88,3 +91,4 @@ int upl_state_get_outcome(struct upl_state *s, uint64_t blob, struct upl_outcome
 /* Is [offset, offset + length) recorded as one acknowledged range, since the last intent? */
 bool upl_state_has_page(struct upl_state *s, uint64_t blob, uint64_t offset_bytes,
                         uint64_t length_bytes);
+bool upl_state_is_made(struct upl_state *s, uint64_t blob);

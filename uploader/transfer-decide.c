@@ -120,6 +120,28 @@ static int same_whole(struct upl_transfer *t, const struct upl_blob_look *look, 
         return r;
 }
 
+/* Blocks belong to a name, and are gone once somebody else commits under it; so are pages. */
+static void forget_sent(struct upl_transfer *t)
+{
+        for (size_t i = 0; i < t->plan->n_parts; i++) {
+                t->parts[i].sent = t->parts[i].dirty = false;
+                if (t->result->ranges[i] == BTH_RANGE_STATUS_COMPLETED)
+                        t->result->ranges[i] = BTH_RANGE_STATUS_CANCELLED;
+        }
+        t->n_acknowledged = t->n_recorded = 0;
+}
+
+/* Of a page blob that we are not known to have made: one with a page that is not as ours is
+ * somebody else's, who may have made it just before us. */
+static int same_pages(struct upl_transfer *t, bool *ret_same)
+{
+        int r = upl_pages_compare(t, ret_same);
+
+        if (r < 0 || !*ret_same)
+                forget_sent(t);
+        return r;
+}
+
 int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours)
 {
         struct upl_target target = { .container = t->container, .blob = t->intent.name };
@@ -148,10 +170,10 @@ int upl_transfer_is_ours(struct upl_transfer *t, bool *ret_ours)
                 r = same_blocks(t, ret_ours);
         else if (t->plan->kind == UPL_PLAN_PUT_BLOB)
                 r = same_whole(t, &look, ret_ours);
-        else if (t->env->begun_usec > 0 && !t->decided)
-                r = upl_pages_compare(t, ret_ours);
-        else
+        else if (t->decided && upl_state_is_made(t->env->state, t->item->blob->index))
                 *ret_ours = true;
+        else
+                r = same_pages(t, ret_ours);
         if (r == 0 && *ret_ours) {
                 free(t->etag);
                 t->etag = strdup(look.etag);
@@ -323,10 +345,7 @@ int upl_transfer_decide(struct upl_transfer *t)
         bth_error_clear(&t->result->error);
         if (r == TRANSFER_OURS)
                 return r;
-        /* Blocks belong to a name, and are gone once somebody else commits under it. */
-        for (size_t i = 0; i < t->plan->n_parts; i++)
-                t->parts[i].sent = t->parts[i].dirty = false;
-        t->n_acknowledged = t->n_recorded = 0;
+        forget_sent(t);
         t->pages_made = false;
         return 0;
 }

@@ -270,6 +270,14 @@ static int confirm_whole(struct upl_transfer *t)
         return t->item->properties || t->item->metadata ? confirm(t) : 0;
 }
 
+/* From now on what is under this name is ours, whatever a cut connection has left of a page. */
+static int note_made(struct upl_transfer *t)
+{
+        if (upl_state_is_made(t->env->state, t->item->blob->index))
+                return 0;
+        return upl_state_made(t->env->state, t->item->blob->index);
+}
+
 /* One try under the present intent. */
 static int send(struct upl_transfer *t)
 {
@@ -286,7 +294,9 @@ static int send(struct upl_transfer *t)
                                 return r;
                         t->pages_made = true;
                 }
-                r = upl_parts_send(t);
+                r = note_made(t);
+                if (r == 0)
+                        r = upl_parts_send(t);
         } else {
                 r = upl_parts_send(t);
                 if (r == 0)

@@ -4,7 +4,8 @@
  *   transfer-live FOLDER COUNT [readback | faulty | long | long-faulty | pages | pages-faulty]
  *   BERTH_ENDPOINT, BERTH_ACCOUNT, BERTH_CREDENTIAL_KIND, BERTH_CREDENTIAL_FILE
  *   BERTH_VERIFY=service, BERTH_BEGUN_USEC, BERTH_LEASE_SEC, BERTH_ONLY: of the transfers'
- * environment BERTH_REPORT_USEC: reports on standard error that often; BERTH_CAP: bytes a second,
+ * environment; BERTH_BLOBS: numbers with blanks between, instead of all below COUNT;
+ * BERTH_REPORT_USEC: reports on standard error that often; BERTH_CAP: bytes a second,
  * and after the first report with anything sent BERTH_CAP_THEN. The credential file is read again
  * when due. Prints "INDEX STATUS DISPOSITION NAME" for each blob; a status file says requests and
  * bytes. */
@@ -22,8 +23,9 @@
 #include "uploader/limit.h"
 #include "uploader/renew.h"
 
-#define BLOCK_BYTES  40000u
-#define BUDGET_BYTES (8u << 20)
+#define BLOCK_BYTES      40000u
+#define BUDGET_BYTES     (8u << 20)
+#define PAGE_RANGE_BYTES 16384u
 
 /* Long blobs: 0 and 3 have four blocks of 17 MiB, the last one as the first; 1 is one of 20 MiB; 2
  * has eight short ones, of two contents. */
@@ -79,9 +81,9 @@ static void fill(uint64_t i, uint8_t *data, uint64_t n)
                 return;
         for (uint64_t k = 0; k < n; k++)
                 data[k] = (uint8_t)(k * 7 + k / 251 + i * 13);
-        /* Pages with holes: every third 4 KiB is zero. */
+        /* Pages with holes: every third 4 KiB is zero, and where ranges are short every third. */
         for (uint64_t k = 0; is_page(i) && k < n; k++)
-                if (k / 4096 % 3 == 1)
+                if (k / 4096 % 3 == 1 || (!long_pages && k / PAGE_RANGE_BYTES % 3 == 2))
                         data[k] = 0;
 }
 
@@ -119,7 +121,7 @@ static struct made *make(uint64_t i)
                 .ranges = m->ranges,
         };
         add_ranges(m, long_pages   ? UINT64_C(9) << 20
-                      : is_page(i) ? 4096 * 4
+                      : is_page(i) ? PAGE_RANGE_BYTES
                       : long_blobs ? step_of(i)
                                    : BLOCK_BYTES);
         if (bth_source_new_memory(m->data, (size_t)n, &m->source) < 0)
@@ -196,11 +198,28 @@ struct run {
         uint64_t sent_bytes;
 };
 
+static bool is_wanted(uint64_t i)
+{
+        const char *list = getenv("BERTH_BLOBS");
+        char *word, *rest = NULL, text[256];
+        uint64_t n;
+
+        if (!list)
+                return true;
+        (void)snprintf(text, sizeof text, "%s", list);
+        for (word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+                if (bth_parse_u64(word, &n) == 0 && n == i)
+                        return true;
+        return false;
+}
+
 static int on_next(void *userdata, struct upl_transfer_item *ret_item, void **ret_cookie)
 {
         struct run *run = userdata;
         struct made *m;
 
+        while (run->next < run->count && !is_wanted(run->next))
+                run->next++;
         if (run->next >= run->count)
                 return 0;
         m = make(run->next++);

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Missing, emptied  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 
-BLOCK = 40000
+BLOCK, PAGE_RANGE = 40000, 16384
 RENAME, NO_OVERWRITE, OVERWRITE = 0, 1, 2
 READ_ALL = """
     const found = {};
@@ -63,6 +63,8 @@ def content_of(i: int) -> bytes:
     if is_page(i):
         for k in range(4096, len(data), 3 * 4096):
             data[k:k + 4096] = bytes(len(data[k:k + 4096]))
+        for k in range(2 * PAGE_RANGE, len(data), 3 * PAGE_RANGE):
+            data[k:k + PAGE_RANGE] = bytes(len(data[k:k + PAGE_RANGE]))
     return bytes(data)
 
 

@@ -4,7 +4,7 @@
     with FaultProxy(server.port) as proxy:
         proxy.add(do="status", match="^PUT .*comp=block&", times=3, status=503, headers={"Retry-After": "1"})
         ... requests to proxy.port ...
-        proxy.hits, proxy.seen, proxy.seen_at
+        proxy.hits, proxy.seen, proxy.seen_at, proxy.heads (whole heads of requests)
 
 With proxy.echo = True, refusals name the request's x-ms-client-request-id too, as the service's do and the
 emulator's do not.
@@ -20,6 +20,8 @@ A rule fits when `match` is found in "METHOD target", is passed over `skip` time
     twice      the server gets the request twice; its second answer goes back
     header     the answer comes with other `headers`
     delay      the server gets the request after `seconds`
+    call       `call()` runs first, then the server gets the request
+    spoil      a bit of the answer's body flips on its way
     again      the server gets the request now, and once more after `seconds`, when others have followed
     repeat     the answer comes twice on its connection, the second time after `seconds`
 Each is a fault of the network or an answer the service documents and the emulator cannot give.
@@ -35,9 +37,10 @@ REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Confli
 
 
 class Rule:
-    def __init__(self, do, match="", times=1, skip=0, status=500, code="", headers=None, seconds=1.0):
+    def __init__(self, do, match="", times=1, skip=0, status=500, code="", headers=None, seconds=1.0, call=None):
         self.do, self.pattern, self.times, self.skip = do, re.compile(match), times, skip
         self.status, self.code, self.headers, self.seconds = status, code, headers or {}, seconds
+        self.call = call
 
     def fits(self, line: str) -> bool:
         if self.times == 0 or not self.pattern.search(line):
@@ -53,7 +56,7 @@ class FaultProxy:
     def __init__(self, upstream_port: int, server_tls=None, client_tls=None):
         """With TLS contexts it ends the clients' TLS and begins its own."""
         self.upstream_port, self.server_tls, self.client_tls = upstream_port, server_tls, client_tls
-        self.rules, self.seen, self.seen_at, self.echo = [], [], [], False
+        self.rules, self.seen, self.seen_at, self.heads, self.echo = [], [], [], [], False
         self.hits, self.hit_at = {}, []  # how often each fault was made; which of `seen` a rule fitted
         self.tasks = set()  # the loop itself holds them weakly
         self.ready = threading.Event()
@@ -122,6 +125,7 @@ class FaultProxy:
         head = await reader.readuntil(b"\r\n\r\n")
         line = head.split(b"\r\n", 1)[0].decode("latin-1").rsplit(" ", 1)[0]
         body = await reader.readexactly(length_of(head))
+        self.heads.append(head.decode("latin-1"))
         self.seen.append(line)
         self.seen_at.append(time.monotonic())
         rule = next((r for r in self.rules if r.fits(line)), None)
@@ -133,6 +137,8 @@ class FaultProxy:
             return False
         if do == "delay":
             await asyncio.sleep(rule.seconds)
+        if do == "call":
+            await self.loop.run_in_executor(None, rule.call)
         if do == "again":
             task = asyncio.ensure_future(self._again(head + body, line.startswith("HEAD "), rule.seconds))
             self.tasks.add(task)
@@ -145,7 +151,7 @@ class FaultProxy:
             await writer.drain()
             return True
         if do == "flip" and body:
-            body = body[:len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1:]
+            body = flipped(body)
         no_body = line.startswith("HEAD ")
         for _ in range(2 if do == "twice" else 1):
             up_writer.write(head + body)
@@ -158,6 +164,8 @@ class FaultProxy:
             writer.write((answer_head + answer[:cut]) if answer else answer_head[:len(answer_head) // 2])
             await writer.drain()
             return False
+        if do == "spoil" and answer:
+            answer = flipped(answer)
         if do == "header":
             answer_head = with_headers(answer_head, rule.headers)
         if self.echo and (asked := re.search(rb"\r\nx-ms-client-request-id: *([^\r]*)", head, re.IGNORECASE)):
@@ -169,6 +177,11 @@ class FaultProxy:
         writer.write(answer_head + answer)
         await writer.drain()
         return True
+
+
+def flipped(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
 def length_of(head: bytes) -> int:

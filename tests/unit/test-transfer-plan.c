@@ -264,12 +264,16 @@ static void test_state_survives(void **state)
 
         fill(s);
         check_filled(s);
+        assert_false(upl_state_is_made(s, 5));
+        assert_int_equal(upl_state_made(s, 5), 0);
         assert_int_equal(upl_state_open(p->fd, "s", identity, &second, NULL), -EBUSY);
         s = reopen(p, s);
         check_filled(s);
+        assert_true(upl_state_is_made(s, 5));
         /* A new intent begins the blob anew: its old pages are another blob's. */
         assert_int_equal(upl_state_intend(s, 5, "c", &again), 0);
         assert_false(upl_state_has_page(s, 5, 0, 512));
+        assert_false(upl_state_is_made(s, 5));
         s = reopen(p, s);
         assert_false(upl_state_has_page(s, 5, 0, 512));
         (void)upl_state_free(s);
