@@ -8,8 +8,7 @@
 #include "base/checked.h"
 #include "base/time.h"
 
-#define LEASE_LOOK_SECONDS 5
-#define STREAMS_MAX        4u /* long blocks of one blob at once */
+#define STREAMS_MAX 4u /* long blocks of one blob at once */
 
 struct upl_flight {
         struct upl_call call;
@@ -396,7 +395,7 @@ static int wait_landed(struct upl_transfer *t, bool all, unsigned streams)
                 struct timespec until;
 
                 (void)clock_gettime(CLOCK_REALTIME, &until);
-                until.tv_sec += LEASE_LOOK_SECONDS;
+                until.tv_sec += UPL_LEASE_LOOK_SECONDS;
                 if (!t->ended)
                         (void)pthread_cond_timedwait(&t->changed, &t->lock, &until);
                 (void)pthread_mutex_unlock(&t->lock);

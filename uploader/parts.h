@@ -40,7 +40,7 @@ struct upl_transfer {
         struct upl_intent intent;
         char *etag; /* of what we committed */
         struct upl_part_state *parts;
-        unsigned n_renames, n_overwrites;
+        unsigned n_renames, n_overwrites, n_leases_lost;
         uint64_t leased_usec;
         bool decided; /* `intent` holds and is stored */
         bool looked;  /* somebody has the name: no more sending without looking */
@@ -150,6 +150,9 @@ void upl_transfer_learn(struct upl_transfer *t, const struct upl_call *call);
 /* A request of this blob; the service's clock is learned from its answer. `built` is the builder's
  * result. Returns as upl_client_call(), and -ECANCELED. */
 int upl_transfer_call(struct upl_transfer *t, struct upl_call *call, int built) _must_check_;
+/* The same of one that may take longer than the blob's lease, which is kept meanwhile. Returns the
+ * same. */
+int upl_transfer_call_leased(struct upl_transfer *t, struct upl_call *call, int built) _must_check_;
 /* The blob under its picked name, with the lease where there is one. */
 struct upl_target upl_transfer_target(const struct upl_transfer *t);
 /* Did an earlier attempt of ours, under the stored intent, commit what is there now? Returns 0, and
@@ -163,5 +166,6 @@ int upl_transfer_decide(struct upl_transfer *t) _must_check_;
 /* Takes the lease of a blob that is to be replaced. Returns 0, and as upl_failure_errno() says. */
 int upl_transfer_lease(struct upl_transfer *t) _must_check_;
 void upl_transfer_release(struct upl_transfer *t);
+#define UPL_LEASE_LOOK_SECONDS 5
 /* Renews the lease when it is time. Returns 0, and as upl_failure_errno() says. */
 int upl_transfer_keep_lease(struct upl_transfer *t) _must_check_;

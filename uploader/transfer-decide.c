@@ -3,7 +3,9 @@
  * See transfer.h and parts.h. */
 #include "uploader/parts.h"
 
+#include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/guid.h"
 #include "base/le.h"
@@ -382,6 +384,58 @@ int upl_transfer_keep_lease(struct upl_transfer *t)
                 return 0;
         t->leased_usec = bth_now_monotonic_usec();
         return upl_transfer_call(t, &call, upl_lease_renew(&call.request, &target));
+}
+
+static void on_leased_done(struct upl_call *call)
+{
+        struct upl_transfer *t = call->userdata;
+
+        (void)pthread_mutex_lock(&t->lock);
+        t->n_flying--;
+        (void)pthread_cond_signal(&t->changed);
+        (void)pthread_mutex_unlock(&t->lock);
+}
+
+static void wait_leased(struct upl_transfer *t)
+{
+        (void)pthread_mutex_lock(&t->lock);
+        while (t->n_flying > 0) {
+                struct timespec until;
+
+                (void)clock_gettime(CLOCK_REALTIME, &until);
+                until.tv_sec += UPL_LEASE_LOOK_SECONDS;
+                (void)pthread_cond_timedwait(&t->changed, &t->lock, &until);
+                if (t->n_flying == 0)
+                        break;
+                (void)pthread_mutex_unlock(&t->lock);
+                /* A lease that is lost shows in the call's own answer. */
+                if (upl_transfer_keep_lease(t) < 0)
+                        bth_debug("the lease of a blob could not be renewed, ignoring");
+                (void)pthread_mutex_lock(&t->lock);
+        }
+        (void)pthread_mutex_unlock(&t->lock);
+}
+
+int upl_transfer_call_leased(struct upl_transfer *t, struct upl_call *call, int built)
+{
+        int r;
+
+        if (!t->leased || built < 0)
+                return upl_transfer_call(t, call, built);
+        if (atomic_load(t->env->stop))
+                return -ECANCELED;
+        assert(t->n_flying == 0);
+        call->done = on_leased_done;
+        call->userdata = t;
+        t->n_flying = 1;
+        r = upl_client_start(t->env->client, call);
+        if (r < 0) {
+                t->n_flying = 0;
+                return r;
+        }
+        wait_leased(t);
+        upl_transfer_learn(t, call);
+        return upl_call_explain(call, &t->result->error);
 }
 
 void upl_transfer_release(struct upl_transfer *t)

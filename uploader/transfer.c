@@ -11,6 +11,7 @@
 #include "uploader/parts.h"
 
 #define OVERWRITE_TRIES 3u
+#define LEASES_LOST_MAX 3u
 
 void upl_transfer_result_clear(struct upl_transfer_result *r)
 {
@@ -63,7 +64,7 @@ static int commit_answered(struct upl_transfer *t, const struct upl_call *call, 
 
 static int run_commit(struct upl_transfer *t, struct upl_call *call, int built)
 {
-        return commit_answered(t, call, upl_transfer_call(t, call, built));
+        return commit_answered(t, call, upl_transfer_call_leased(t, call, built));
 }
 
 static int build_whole(struct upl_transfer *t, const void *data, uint64_t n, const uint8_t *md5,
@@ -399,6 +400,16 @@ static int give_way(struct upl_transfer *t, int r)
         return t->n_overwrites++ < OVERWRITE_TRIES ? 0 : r;
 }
 
+/* A pause may be longer than a lease, which nobody could renew in it. It is taken again: should
+ * somebody else have it now, or have changed the blob, the service says so. */
+static bool may_lease_again(struct upl_transfer *t, int r)
+{
+        if (r != -EBUSY || !t->leased || t->n_leases_lost++ == LEASES_LOST_MAX)
+                return false;
+        t->leased = false;
+        return true;
+}
+
 /* One try: what is there, the decision, the lease, the content. Returns 0, TRANSFER_SKIP, or an
  * error that may let another try follow. */
 static int try_once(struct upl_transfer *t)
@@ -449,6 +460,8 @@ int upl_transfer_drive(struct upl_transfer *t, bool tried, int r)
                                 return r;
                         continue;
                 }
+                if (may_lease_again(t, r))
+                        continue;
                 if (r != -EEXIST && r != -ESTALE)
                         return r;
                 /* Also when nothing went wrong that we know of: a proxy may have sent it twice. */

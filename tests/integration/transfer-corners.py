@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Corners of the transfer engine: somebody else writes in between, answers do not fit what was sent.
+"""Corners of the transfer engine: somebody else writes in between, leases end, answers do not fit what was sent.
 
 Usage: transfer-corners.py PROGRAM [PART...]        (transfer-live; skips with 77 where the emulator cannot be had)
 Of transfer-live's blobs every fifth has blocks, every eleventh pages, the others are one Put Blob; i % 3 is the
@@ -146,6 +146,51 @@ def zero_pages(program) -> None:
         assert len(place.asked(33, "^PUT .*BLOB.*comp=page")) == n_ranges - n_zero, place.proxy.seen
 
 
+def leases(program) -> None:
+    print("--- a lease is renewed while a whole blob waits, and taken again when it was lost")
+    with Place(program, 5, 17, old=20) as place:
+        place.worker.environment["BERTH_LEASE_SEC"] = "15"
+        wait = {"status": 503, "code": "ServerBusy", "headers": {"Retry-After": "6"}}
+        place.proxy.add("status", match="^PUT .*blob-5[.]bin" + BLOCK_LIST, **wait)
+        place.proxy.add("status", match="^PUT .*blob-17[.]bin$", skip=1, **wait)
+        found = place.run()
+        assert {i: f[:2] for i, f in found.items()} == {i: ("Completed", "Overwritten") for i in (5, 17)}, found
+        for i, what, n_before in ((5, BLOCK_LIST, 0), (17, "$", 1)):
+            assert len(place.asked(i, "^PUT .*/BLOB" + LEASE)) >= 3, f"blob {i}: {place.proxy.seen}"
+            new_attempt(place, i, what, n_before, 6.0)
+    with Place(program, 5, 17, old=20) as place:
+        lost = """await service.getContainerClient('moved').getBlobClient(args[0]).getBlobLeaseClient().breakLease(0);
+            return null;"""
+        place.meddle("^PUT .*blob-5[.]bin" + BLOCK, lost, name_of(5), skip=3)
+        place.meddle("^PUT .*blob-17[.]bin$", lost, name_of(17), skip=1)
+        found = place.run()
+        assert {i: f[:2] for i, f in found.items()} == {i: ("Completed", "Overwritten") for i in (5, 17)}, found
+        assert place.hashes()[name_of(5)] == live.hash_of(5) and place.hashes()[name_of(17)] == live.hash_of(17)
+    with Place(program, 5, old=20) as place:
+        place.meddle("^PUT .*blob-5[.]bin" + BLOCK, """
+            const blob = service.getContainerClient('moved').getBlobClient(args[0]);
+            await blob.getBlobLeaseClient().breakLease(0); await blob.getBlobLeaseClient().acquireLease(-1);
+            return null;""", name_of(5), skip=3)
+        assert place.run()[5][0] == "LeasePresent", "a lease of somebody else is left alone"
+        place.server.client("""await service.getContainerClient('moved').getBlobClient(args[0])
+            .getBlobLeaseClient().breakLease(0); return null;""", name_of(5))
+        assert place.run()[5][:2] == ("Completed", "Overwritten")
+
+
+def header(head: str, name: str) -> str:
+    return re.search(rf"\r\n{name}: *([^\r]*)\r\n", head, re.IGNORECASE).group(1)
+
+
+def new_attempt(place: Place, i: int, what: str, n_before: int, seconds: float) -> None:
+    """Two requests are attempts of one, the second as late as was asked for, and made anew."""
+    attempts = [(when, head) for when, head in zip(place.proxy.seen_at, place.proxy.heads)
+                if re.search(f"^PUT [^ ]*blob-{i}[.]bin" + what.replace("$", " "), head)]
+    (first_at, first), (second_at, second) = attempts[n_before:n_before + 2]
+    assert second_at - first_at >= seconds, f"Retry-After: {second_at - first_at:.1f} s instead of {seconds}"
+    for name in ("x-ms-date", "Authorization", "x-ms-client-request-id"):
+        assert header(first, name) != header(second, name), f"{name} was not made anew"
+
+
 def three_looks(program) -> None:
     print("--- a blob to be replaced that changes again and again is looked at three more times")
     with Place(program, 5, 17, old=20) as place:
@@ -186,7 +231,7 @@ def answers_that_do_not_fit(program) -> None:
         assert all(f[:2] == ("Completed", "Created") for f in place.run("readback").values())
 
 
-PARTS = (taken_meanwhile, made_before_the_restart, zero_pages, three_looks, answers_that_do_not_fit)
+PARTS = (taken_meanwhile, made_before_the_restart, zero_pages, leases, three_looks, answers_that_do_not_fit)
 
 
 def main() -> None:
