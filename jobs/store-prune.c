@@ -11,9 +11,9 @@
  * long as everything else. An event in the outbox, parked or not, keeps its job. The newest event
  * of all stays: its number is the history's, for those who read on from there.
  *
- * A step is one short transaction, which takes a few hundred rows away or looks at a few hundred
- * jobs: other tasks of the store's thread run between. A job whose events are gone in part is the
- * first of the next step, and after a stop that of the next run. */
+ * A step is one short transaction, which takes a few hundred rows away, or looks at a few
+ * hundred jobs or events: other tasks of the store's thread run between. A job whose events are
+ * gone in part is the first of the next step, and after a stop that of the next run. */
 #include "jobs/sql.h"
 
 #define STEP_ROWS 500u /* that a transaction takes away, and jobs that it looks at */
@@ -107,22 +107,49 @@ static int prune_jobs(struct job_store *s, struct job_prune *p, uint64_t newest,
 
 /* --- what is of no job --- */
 
-/* Of each job that is there the events are its own; by time, for which there is an index. */
+/* The last of the next STEP_ROWS old events, by time, for which there is an index: the next slice
+ * ends with it. When there are fewer, it ends where the old ones do. Returns 1 then. */
+static int find_end(struct job_store *s, const struct job_prune *p, uint64_t *ret_usec,
+                    uint64_t *ret_seq, struct bth_error *error)
+{
+        _cleanup_sql_ struct sql_statement *st = NULL;
+        int r = sql(s, error, &st,
+                    "SELECT time_usec, seq FROM events WHERE time_usec >= ?1 AND time_usec < ?2"
+                    " AND (time_usec > ?1 OR seq > ?3)"
+                    " ORDER BY time_usec, seq LIMIT 1 OFFSET " STEP " - 1",
+                    "uuu", p->after_usec, p->before_usec, p->after_seq);
+
+        if (r == 0)
+                r = sql_row(s, st, error);
+        if (r < 0)
+                return r;
+        *ret_usec = r == 1 ? sql_u64(st, 0) : p->before_usec;
+        *ret_seq = r == 1 ? sql_u64(st, 1) : 0;
+        return r == 0;
+}
+
+/* Those of jobs that are there stay with them, and may be many: so it looks at each once only. */
 static int prune_events(struct job_store *s, struct job_prune *p, uint64_t newest,
                         struct bth_error *error)
 {
-        int r = sql_run(s, error,
-                        "DELETE FROM events WHERE seq IN (SELECT seq FROM events"
-                        " WHERE time_usec < ? AND seq <> ?"
-                        " AND (job IS NULL OR NOT EXISTS (SELECT 1 FROM jobs WHERE id = job))"
-                        " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = events.seq)"
-                        " ORDER BY time_usec LIMIT " STEP ")",
-                        "uu", p->before_usec, newest);
+        uint64_t usec, seq;
+        int last = find_end(s, p, &usec, &seq, error);
+        int r = last < 0 ? last
+                         : sql_run(s, error,
+                                   "DELETE FROM events WHERE time_usec >= ?1 AND time_usec <= ?2"
+                                   " AND (time_usec > ?1 OR seq > ?3)"
+                                   " AND (time_usec < ?2 OR seq <= ?4) AND seq <> ?5"
+                                   " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = events.job)"
+                                   " AND NOT EXISTS (SELECT 1 FROM outbox"
+                                   " WHERE outbox.seq = events.seq)",
+                                   "uuuuu", p->after_usec, usec, p->after_seq, seq, newest);
 
         if (r < 0)
                 return r;
         p->events += (uint64_t)sql_changes(s);
-        if (sql_changes(s) < (int)STEP_ROWS)
+        p->after_usec = usec;
+        p->after_seq = seq;
+        if (last)
                 p->stage = JOB_PRUNE_DOCKINGS;
         return 0;
 }

@@ -344,9 +344,9 @@ enum job_prune_stage {
 };
 struct job_prune {
         uint64_t before_usec;
-        uint64_t jobs, events;      /* that were taken away; 0 at first */
-        uint64_t after_job;         /* how far it is; 0 at first */
-        enum job_prune_stage stage; /* JOB_PRUNE_JOBS at first */
+        uint64_t jobs, events;                     /* that were taken away; 0 at first */
+        uint64_t after_job, after_usec, after_seq; /* how far it is; 0 at first */
+        enum job_prune_stage stage;                /* JOB_PRUNE_JOBS at first */
 };
 /* One step, a short transaction. Returns 1 when there is more to do, 0 at the end, or an error of
  * the store, then `p` is as before. */

@@ -284,11 +284,32 @@ static void test_short_steps(void **state)
         assert_false(is_there(p, id));
 }
 
+/* Events that stay are looked at once, a few in each step, and hide none that goes. */
+static void test_between_others(void **state)
+{
+        struct place *p = *state;
+        unsigned steps;
+        uint64_t id;
+
+        open_store(p);
+        undock(p, dock(p, "STRAY", 0));
+        id = add_job(p, "busy", 1); /* it goes on */
+        write_often(p, id, MANY);
+        undock(p, dock(p, "STRAY", 0));
+        write_often(p, id, MANY);
+        undock(p, dock(p, "STRAY", 0));
+        write_often(p, id, 1);
+        assert_int_equal(prune(p, LATE, &steps).events, 6);
+        assert_true(steps > 2 * MANY / 500);
+        assert_int_equal(events(p, (struct job_event_filter){ .serial = "STRAY" }).n, 0);
+        assert_true(is_there(p, id));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(test_old_jobs_go),  TEST(test_newest_stays), TEST(test_drive_in_a_bay),
-                TEST(test_outbox_stays), TEST(test_short_steps),
+                TEST(test_outbox_stays), TEST(test_short_steps),  TEST(test_between_others),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
