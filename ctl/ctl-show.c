@@ -279,6 +279,7 @@ void ctl_bay_facts(struct ctl_table *t, const json_t *bay)
                                 ctl_text_of(match, "sentence"));
         ctl_fact(t, "Job", ctl_text_of(bay, "job"));
         progress_facts(t, json_object_get(bay, "progress"));
+        ctl_fact(t, "Sandbox", ctl_text_of(json_object_get(bay, "sandbox"), "sentence"));
 }
 
 void ctl_drive_facts(struct ctl_table *t, const json_t *d)

@@ -79,6 +79,26 @@ json_t *dmn_slot_progress(const struct dmn_slot *slot)
         return j;
 }
 
+json_t *dmn_slot_sandbox(const struct dmn_slot *slot)
+{
+        const struct bth_sandbox_report *s = &slot->sandbox;
+        json_t *j;
+
+        if (!slot->worker || !s->sentence)
+                return NULL;
+        j = json_object();
+        set_text(j, "sentence", s->sentence);
+        (void)json_object_set_new(j, "no_new_privileges", json_boolean(s->no_new_privileges));
+        (void)json_object_set_new(j, "no_dumps", json_boolean(s->no_dumps));
+        (void)json_object_set_new(j, "system_calls", json_boolean(s->system_calls));
+        (void)json_object_set_new(j, "files", json_boolean(s->files));
+        (void)json_object_set_new(j, "connections", json_boolean(s->connections));
+        (void)json_object_set_new(j, "limits", json_boolean(s->limits));
+        (void)json_object_set_new(j, "io_uring", json_boolean(s->uring));
+        set_u64(j, "landlock", s->landlock_abi);
+        return j;
+}
+
 static json_t *health_of(const struct hal_health *h)
 {
         json_t *j = json_object();
@@ -132,7 +152,7 @@ static void add_slot(json_t *j, const struct dmn_slot *slot)
         const struct job_drive *d = dmn_slot_drive(slot);
         const char *sentence = NULL;
         const enum job_activity activity = dmn_slot_activity(slot, &sentence);
-        json_t *progress = dmn_slot_progress(slot);
+        json_t *progress = dmn_slot_progress(slot), *sandbox = dmn_slot_sandbox(slot);
 
         set_text(j, "activity", job_activity_to_string(activity));
         set_text(j, "sentence", sentence);
@@ -157,6 +177,8 @@ static void add_slot(json_t *j, const struct dmn_slot *slot)
         }
         if (progress)
                 (void)json_object_set_new(j, "progress", progress);
+        if (sandbox)
+                (void)json_object_set_new(j, "sandbox", sandbox);
 }
 
 json_t *dmn_bay_view(const struct dmn_station *s, const struct hal_bay *bay)

@@ -32,6 +32,14 @@ static void take_activity(struct dmn_slot *slot, const struct bth_activity_repor
                      a->sentence ? a->sentence : bth_activity_sentence(a->activity));
 }
 
+static void take_sandbox(struct dmn_slot *slot, const struct bth_sandbox_report *level)
+{
+        free(slot->sandbox.sentence);
+        slot->sandbox = *level;
+        slot->sandbox.sentence = level->sentence ? strdup(level->sentence) : NULL;
+        dmn_slot_log(slot, LOG_INFO, NULL, NULL, NULL, level->sentence);
+}
+
 static void take_progress(struct dmn_slot *slot, const struct bth_progress_report *p)
 {
         slot->progress = *p;
@@ -49,7 +57,7 @@ static void on_report(void *userdata, const struct bth_message *m)
         slot->heard_usec = bth_now_monotonic_usec();
         switch (m->type) {
         case BTH_MESSAGE_SANDBOX:
-                dmn_slot_log(slot, LOG_INFO, NULL, NULL, NULL, m->sandbox.sentence);
+                take_sandbox(slot, &m->sandbox);
                 break;
         case BTH_MESSAGE_ACTIVITY:
                 take_activity(slot, &m->activity);
@@ -366,6 +374,7 @@ int dmn_slot_work(struct dmn_slot *slot, const struct bth_secret *key, struct bt
         slot->gate = (struct job_progress_gate){ 0 };
         slot->activity = JOB_ACTIVITY_STARTING;
         replace(&slot->activity_sentence, NULL);
+        replace(&slot->sandbox.sentence, NULL);
         slot->heard_usec = bth_now_monotonic_usec();
         r = give_order(slot, &o, error);
         free(slot->ordered_account);

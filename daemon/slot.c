@@ -76,6 +76,7 @@ void dmn_slot_free(struct dmn_slot *slot)
                 bth_message_clear(&slot->result);
         (void)job_record_free(slot->record);
         free(slot->activity_sentence);
+        free(slot->sandbox.sentence);
         free(slot->ordered_account);
         free(slot);
 }

@@ -70,6 +70,8 @@ struct dmn_slot {
         uint64_t heard_usec;   /* CLOCK_MONOTONIC; the last report */
         uint64_t memory_bytes; /* its share; not 0 from before it begins until it has ended */
         uint64_t bandwidth_bytes_per_sec;
+        struct bth_sandbox_report
+                sandbox; /* what this worker gave up; its sentence NULL: not told */
         struct bth_progress_report progress;
         bool has_progress;
         uint64_t rate; /* bytes a second, smoothed */
@@ -116,6 +118,8 @@ void dmn_slot_log(const struct dmn_slot *slot, int level, const char *id, const 
 bool dmn_slot_works(const struct dmn_slot *slot);
 /* The worker's progress for the API, a new object; NULL when it has told none. */
 json_t *dmn_slot_progress(const struct dmn_slot *slot);
+/* What it told of its sandbox, likewise. */
+json_t *dmn_slot_sandbox(const struct dmn_slot *slot);
 
 /* --- slot-store.c: one operation each; the slot is busy until it ends in a step --- */
 

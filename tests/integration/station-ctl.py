@@ -93,7 +93,10 @@ def copy_a_drive(ctl: Operator, drive: Prepared) -> None:
     station = ctl.station
     station.dock(drive.image, "A1")
     station.wait(lambda: station.bay("A1").get("progress", {}).get("bytes_done", 0) > 0, what="a part of the drive")
-    ctl.says(["show", "A1"], "ATTIC1", "transferring", "attic", "Rate")
+    sandbox = station.bay("A1")["sandbox"]
+    assert sandbox["system_calls"] and sandbox["no_dumps"] and sandbox["limits"], sandbox
+    assert sandbox["connections"] == (sandbox["landlock"] >= 4), sandbox
+    ctl.says(["show", "A1"], "ATTIC1", "transferring", "attic", "Rate", "Sandbox", sandbox["sentence"])
     ctl.says(["show", "attic1"], "Transferring", "InProgress")
     ctl.says(["pause", "ATTIC1"])
     station.wait_drive("ATTIC1", activity="paused")
@@ -104,6 +107,7 @@ def copy_a_drive(ctl: Operator, drive: Prepared) -> None:
     seen = ctl("watch", "--until-done", "attic").splitlines()
     assert seen[-1] == "All drives of attic are copied." and "  A1  ATTIC1  attic  " in seen[0], seen
     ctl.says(["list"], "safe-to-remove", "100%")
+    assert "sandbox" not in station.bay("A1"), "no worker runs any more"
     ctl.says(["retry", "ATTIC1"], code=1)
     logs = ctl.json("logs", "ATTIC1")
     ctl.says(["logs", "ATTIC1"], "Completed", logs["runs"][-1]["error_log"])
