@@ -46,14 +46,14 @@ struct upl_worker {
         struct upl_state *state;
         int manifest_fd, index_fd, list_fd, error_log_fd, verbose_log_fd;
 
-        /* the network; made before the listener starts */
+        /* the network; the listener leaves it alone until `ready` */
         struct upl_credential *credential;
         struct upl_limit *limit;
         struct upl_budget *budget;
         struct upl_hasher *hasher;
         struct upl_client *client;
         struct upl_transfer_env env;
-        atomic_bool stop;
+        atomic_bool stop, ready;
 
         /* the drive */
         uint64_t drive_bytes; /* at the start */
@@ -79,6 +79,7 @@ struct upl_worker {
         char *error_log, *verbose_log, *manifest_backup; /* where they were uploaded */
 
         pthread_t listener;
+        bool listening;
         int quit_fd; /* an event: the listener is to end */
         int signal_fd;
 };
@@ -100,8 +101,9 @@ int upl_worker_open_network(struct upl_worker *w) _must_check_;
 int upl_worker_sandbox(struct upl_worker *w) _must_check_;
 void upl_worker_sandbox_report(struct upl_link *link, const struct upl_sandbox_level *level);
 
-/* Starts and ends the thread that listens. Returns 0, -errno of eventfd(2), signalfd(2) and
- * pthread_create(3). */
+/* Starts and ends the thread that listens: until the worker is ready for signals alone, which then
+ * end the process at once. Ending one that was not started is fine. Returns 0, -errno of
+ * eventfd(2), signalfd(2) and pthread_create(3). */
 int upl_worker_listen(struct upl_worker *w) _must_check_;
 void upl_worker_listen_end(struct upl_worker *w);
 

@@ -17,6 +17,7 @@
 #include "uploader/worker-internal.h"
 
 #define TICK_USEC  BTH_USEC_PER_SEC
+#define READY_USEC (BTH_USEC_PER_SEC / 50) /* how often it looks whether the worker is ready */
 #define QUIET_USEC (10 * BTH_USEC_PER_SEC) /* without a sign of life: people are told */
 
 struct listener {
@@ -57,6 +58,9 @@ static void stop(struct listener *l)
 
         if (l->stop_deadline_usec > 0)
                 return;
+        /* Nothing was begun, and what is waited for cannot be told to end. */
+        if (!atomic_load(&w->ready))
+                end_process(w, BTH_RUN_END_STOPPED);
         l->stop_deadline_usec = bth_now_monotonic_usec() + UPL_WORKER_STOP_USEC;
         atomic_store(&w->stop, true);
         if (pthread_create(&l->stopper, NULL, stop_thread, w) != 0)
@@ -285,24 +289,29 @@ static void *listen_thread(void *userdata)
         l.disk_moved_usec = l.net_moved_usec = bth_now_monotonic_usec();
         for (;;) {
                 uint64_t now = bth_now_monotonic_usec(), wake;
+                const bool ready = atomic_load(&w->ready);
                 struct pollfd p[3] = {
                         { .fd = w->quit_fd, .events = POLLIN },
                         { .fd = l.stop_deadline_usec == 0 ? w->signal_fd : -1, .events = POLLIN },
-                        { .fd = l.connected ? w->socket_fd : -1, .events = POLLIN },
+                        { .fd = ready && l.connected ? w->socket_fd : -1, .events = POLLIN },
                 };
 
                 if (l.stop_deadline_usec > 0 && now >= l.stop_deadline_usec)
                         end_process(w, BTH_RUN_END_STOPPED);
                 if (now >= next) {
-                        tick(&l, now);
+                        if (ready)
+                                tick(&l, now);
                         next = now + TICK_USEC;
                 }
                 wake = l.stop_deadline_usec > 0 ? MIN(next, l.stop_deadline_usec) : next;
+                if (!ready)
+                        wake = MIN(wake, now + READY_USEC);
                 if (poll(p, ARRAY_SIZE(p), (int)((wake - now) / 1000) + 1) < 0)
                         continue;
                 if (p[0].revents) {
                         end_stopper(&l);
-                        tell_last(&l);
+                        if (atomic_load(&w->ready))
+                                tell_last(&l);
                         return NULL;
                 }
                 if (p[1].revents)
@@ -326,19 +335,23 @@ static int open_signals(void)
 
 int upl_worker_listen(struct upl_worker *w)
 {
+        int r;
+
         w->signal_fd = open_signals();
         if (w->signal_fd < 0)
                 return w->signal_fd;
         w->quit_fd = eventfd(0, EFD_CLOEXEC);
         if (w->quit_fd < 0)
                 return -errno;
-        return -pthread_create(&w->listener, NULL, listen_thread, w);
+        r = -pthread_create(&w->listener, NULL, listen_thread, w);
+        w->listening = r == 0;
+        return r;
 }
 
 void upl_worker_listen_end(struct upl_worker *w)
 {
         const uint64_t one = 1;
 
-        if (write(w->quit_fd, &one, sizeof one) == (ssize_t)sizeof one)
+        if (w->listening && write(w->quit_fd, &one, sizeof one) == (ssize_t)sizeof one)
                 (void)pthread_join(w->listener, NULL);
 }

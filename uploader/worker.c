@@ -433,32 +433,42 @@ static int take_order(struct upl_worker *w, struct bth_frame *f)
         return r;
 }
 
-/* Signals come by descriptor; a peer that closes a connection is an error like others. */
+/* A peer that closes a connection is an error like others. */
 static int prepare_process(void)
 {
-        sigset_t set;
         int r = bth_process_forbid_dumps();
 
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        if (r == 0 && sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-                r = -errno;
         if (r == 0 && signal(SIGPIPE, SIG_IGN) == SIG_ERR)
                 r = -errno;
         upl_pool_tune_heap();
         return r;
 }
 
+/* From here on they come by descriptor. Before there is an order, nothing is there to be ended in
+ * good order. */
+static int block_signals(void)
+{
+        sigset_t set;
+
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigaddset(&set, SIGINT);
+        return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
 static int begin(struct upl_worker *w)
 {
-        int r = upl_worker_open_files(w);
+        int r = block_signals();
 
+        if (r == 0)
+                r = upl_worker_open_files(w);
         w->drive_bytes = hal_block_size(w->order.drive_fd);
         if (r == 0) {
                 bth_error_clear(&w->error); /* it names files that were opened */
                 r = upl_worker_sandbox(w);
         }
+        if (r == 0)
+                r = upl_worker_listen(w);
         if (r == 0)
                 r = upl_worker_open_network(w);
         if (r == 0) {
@@ -466,7 +476,7 @@ static int begin(struct upl_worker *w)
                                  take_fd(w->verbose_log_fd), &w->logs);
         }
         if (r == 0)
-                r = upl_worker_listen(w);
+                atomic_store(&w->ready, true);
         if (r < 0)
                 (void)fail(w, BTH_DRIVE_STATUS_INTERNAL_ERROR, r);
         return r;
@@ -514,10 +524,9 @@ static int do_order(struct upl_worker *w, struct bth_frame *first)
 
         if (r < 0)
                 return r;
-        if (begin(w) == 0) {
+        if (begin(w) == 0)
                 end = run(w);
-                upl_worker_listen_end(w);
-        }
+        upl_worker_listen_end(w);
         upl_worker_result(w, end, &result);
         r = upl_link_finish(w->link, &result);
         return r < 0 ? r : 0;

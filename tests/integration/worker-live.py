@@ -14,7 +14,9 @@ import os
 import pathlib
 import random
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -325,6 +327,29 @@ def stops(stage: Stage) -> None:
     check_copied(stage, "stopped", files)
 
 
+def early_stops(stage: Stage) -> None:
+    print("--- stopped by SIGTERM before there is an order, and while a managed identity does not answer", flush=True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs, subprocess.Popen([stage.program], stdin=theirs) as process:
+        select.select([], [], [], 0.5)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        finally:
+            process.kill()
+    files, entries = copy_drive(1, 1000, "early")
+    drive = stage.drive(files, manifest(DRIVE_ID, entries))
+    with socket.create_server(("127.0.0.1", 0)) as silent, stage.worker(
+            drive, stage.state(), credential_kind="identity", credential=None,
+            identity_endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}") as worker:
+        silent.settimeout(30)
+        silent.accept()[0].recv(1)
+        begun = time.monotonic()
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0 and time.monotonic() - begun < 5, f"{time.monotonic() - begun:.1f} s"
+        assert worker.result["end"] == "stopped", worker.result
+
+
 def kills(stage: Stage, n: int) -> None:
     seed = int(os.environ.get("BERTH_SEED", random.randrange(1 << 32)))
     print(f"--- {n} kills with faults on the way; BERTH_SEED={seed}", flush=True)
@@ -631,7 +656,7 @@ def bad_orders(stage: Stage) -> None:
 
 DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, stalled_drives, own_refusals, manifest_credentials, refusals,
           encrypted_line, identity, bad_orders)
-ENDS = (stops, twins, other_station, renewals)
+ENDS = (stops, early_stops, twins, other_station, renewals)
 
 
 def main() -> None:
