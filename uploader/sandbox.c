@@ -7,6 +7,7 @@
 #include "uploader/sandbox.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -63,6 +64,22 @@ static int failed(struct bth_error *error, const char *what)
 
         return bth_error_set(error, r, BTH_REASON_INTERNAL, "the sandbox cannot be entered: %s: %s",
                              what, bth_strerror(r));
+}
+
+/* --- privileges --- */
+
+/* A station that runs as root has children that do; in here that is worth no more than a name. */
+static int drop_privileges(struct upl_sandbox_level *level, struct bth_error *error)
+{
+        struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return failed(error, "no new privileges");
+        if (syscall(SYS_capset, &head, none) < 0)
+                return failed(error, "no capabilities");
+        level->no_new_privileges = true;
+        return 0;
 }
 
 /* --- limits --- */
@@ -182,10 +199,9 @@ int upl_sandbox_enter(const struct upl_sandbox_options *options,
                 return bth_error_set(error, r, BTH_REASON_INTERNAL,
                                      "core dumps cannot be forbidden: %s", bth_strerror(r));
         level.no_dumps = true;
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-                return failed(error, "no new privileges");
-        level.no_new_privileges = true;
-        r = set_limits(options, &level, error);
+        r = drop_privileges(&level, error);
+        if (r == 0)
+                r = set_limits(options, &level, error);
         if (r == 0)
                 r = restrict_access(options, &level, error);
         if (r < 0)

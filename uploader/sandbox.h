@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* sandbox - what a process that reads hostile bytes gives up, for good.
  *
- *     no new privileges   no program it could start would have more rights; none can be started
+ *     no new privileges   no program it could start would have more rights; none can be started; no
+ *                         capabilities, also where it is root
  *     no dumps            no core, no ptrace by others of its user
  *     limits              memory it may write to, processor time
  *     files               Landlock: named files and folders, read-only; nothing else can be opened

@@ -471,6 +471,8 @@ def renewals(stage: Stage) -> None:
         proxy.rules.clear()
         status = (process / "status").read_text()
         assert "\nNoNewPrivs:\t1\n" in status and "\nSeccomp:\t2\n" in status, status
+        capabilities = re.findall(r"\nCap(Inh|Prm|Eff|Amb):\t(\w+)", status)
+        assert len(capabilities) == 4 and not any(int(held, 16) for _, held in capabilities), capabilities
         limits = (process / "limits").read_text()
         assert re.search(r"Max core file size +0 +0 ", limits), limits
         assert not re.search(r"Max data size +unlimited|Max cpu time +unlimited", limits) or sanitized(), limits
