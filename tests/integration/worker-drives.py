@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Azurite, Missing  # noqa: E402
 from manifest import MIB, blob, manifest  # noqa: E402
 from stage import DRIVE_ID, Stage, check_copied, copy_drive, expect_refused, md5  # noqa: E402
+from worker import SANDBOX  # noqa: E402
 
 A, AAAA = 1, 28
 NO_ERROR, SERVER_FAILED, NO_SUCH_NAME = 0, 2, 3
@@ -74,6 +75,7 @@ def names(stage: Stage, preload_dns: str) -> None:
     worker = stage.run(drive, endpoint=f"http://localhost:{port}/{account}")
     assert worker.result.get("copy_status") == "Completed", worker.result
     check_copied(stage, "named", files)
+    [level] = worker.of(SANDBOX)
     if "address" in os.environ.get("BERTH_SANITIZE", ""):
         return  # sanitizers take the place of what is preloaded
     stage.server.client("await service.getContainerClient('named').delete(); return null;")
@@ -81,6 +83,8 @@ def names(stage: Stage, preload_dns: str) -> None:
     name = f"{account}.blob.berth.test"
     with NameServer(name, failures=3) as server:
         command = ["env", f"LD_PRELOAD={preload_dns}", f"BERTH_NAMES_PORT={server.port}"]
+        # From inside: nothing else can be opened, no other port connected to.
+        command += ["BERTH_NAMES_CLOSED=1"] if level["connections"] else []
         worker = stage.run(drive, endpoint=f"http://{name}:{port}", command=command)
         assert worker.result.get("copy_status") == "Completed", worker.result
         assert (name, A) in server.asked and server.failures == 0, server.asked
