@@ -7,6 +7,8 @@ Usage: worker-live.py WORKER MAKE_VOLUME PRELOAD [--drives | --ends] [--soak] [P
 BERTH_SEED repeats a run. What arrives is read with the official client and compared byte for byte.
 """
 import base64
+import ctypes
+import errno
 import hashlib
 import http.server
 import json
@@ -218,6 +220,12 @@ def find_on_disk(drive: Drive, data: bytes) -> int:
     return at
 
 
+def has_io_uring() -> bool:
+    """io_uring_setup(2) has the same number everywhere."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.syscall(425, 0, None) >= 0 or ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM)
+
+
 def failing_drives(stage: Stage) -> None:
     print("--- bad sectors, a drive that stalls, one that is pulled; the same drive, well again", flush=True)
     files, entries = copy_drive(6, 9 * MIB, "failing")
@@ -233,6 +241,13 @@ def failing_drives(stage: Stage) -> None:
         entry = stage.log(worker.result["error_log"]).find("Blob")
         ranges = [(b.get("Offset"), b.get("Status")) for b in entry.findall("BlockList/Block")]
         assert ranges == [("0", "Uncommitted"), (str(4 * MIB), "IOFailed"), (str(8 * MIB), "Uncommitted")], ranges
+        assert not worker.of(SANDBOX)[0]["uring"], "a ring, though the order says none"
+        stage.server.client("await service.getContainerClient('failing').delete(); return null;")
+        # Through a ring, where there may be one, the drive is well: what is preloaded fails only pread(2).
+        worker = stage.run(drive, command=[*fault, "BERTH_DRIVE_FAULT=eio"])
+        with_ring = has_io_uring() and worker.of(SANDBOX)[0]["connections"]
+        assert worker.of(SANDBOX)[0]["uring"] == worker.of(SANDBOX)[0]["connections"], worker.of(SANDBOX)
+        assert worker.result["copy_status"] == ("Completed" if with_ring else "CompletedWithErrors"), worker.result
         stage.server.client("await service.getContainerClient('failing').delete(); return null;")
         state = stage.state()
         worker = stage.run(drive, state, command=[*fault, "BERTH_DRIVE_FAULT=stall"], no_uring=True, stall_sec=3)
