@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults of the network and answers of the service, one kind at a time, between the engine and the emulator.
 
-Usage: transfer-faults.py PROGRAM PRELOAD_DNS [--soak] [PART...]
+Usage: transfer-faults.py PROGRAM PRELOAD_DNS PRELOAD_DRIVE [--soak] [PART...]
 Each kind ends in a complete drive or in the documented status of the blobs it hit, and never in a blob under
 another name. The answers that the emulator cannot give are named after "Blob service error codes" and "Status and
 error codes" of the service's documentation. Random faults with kill -9 are in transfer-live.py.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
@@ -182,12 +183,24 @@ def forbidden_in_the_middle(program, _) -> None:
         place.must_complete("after 403")
 
 
-def names_gone(program, preload) -> None:
-    print("--- no name can be resolved for a while")
+def unflushed(program, preloads) -> None:
+    print("--- a station whose disk does not take what is intended: nothing is sent before it has")
+    with Place(program) as place:
+        place.worker.environment.update(LD_PRELOAD=preloads.drive, BERTH_SYNC_FAULT="eio")
+        code, lines, _ = place.worker.run(COUNT)
+        sent = [line for line in place.proxy.seen if line.startswith("PUT ")]
+        assert code in (1, 2) and not any(line[1] == "Completed" for line in lines) and not sent, (code, lines, sent[:3])
+        del place.worker.environment["BERTH_SYNC_FAULT"]
+        place.must_complete("once it does")
+
+
+def names_gone(program, preloads) -> None:
+    seconds = 60 if "--soak" in sys.argv else 6
+    print(f"--- no name can be resolved for {seconds} seconds")
     with Place(program) as place:
         gone = pathlib.Path(place.folder) / "gone"
         place.worker.environment.update(
-            LD_PRELOAD=preload, BERTH_NAMES_GONE=str(gone), BERTH_REPORT_USEC="200000",
+            LD_PRELOAD=preloads.dns, BERTH_NAMES_GONE=str(gone), BERTH_REPORT_USEC="200000",
             BERTH_ENDPOINT=place.worker.environment["BERTH_ENDPOINT"].replace("127.0.0.1", "localhost"))
         running = place.worker.start(COUNT)
         while len(place.proxy.seen) < 30:
@@ -195,8 +208,8 @@ def names_gone(program, preload) -> None:
         gone.touch()
         # What is connected would need no names.
         place.proxy.add("reset", times=-1)
-        threading.Timer(6, lambda: (gone.unlink(), place.proxy.rules.clear())).start()
-        out, err = running.communicate(timeout=120)
+        threading.Timer(seconds, lambda: (gone.unlink(), place.proxy.rules.clear())).start()
+        out, err = running.communicate(timeout=120 + seconds)
         retries = int(err.rsplit(" retries ", 1)[1].split()[0])
         print(err.strip().splitlines()[-1])
         assert running.returncode == 0 and len(out.splitlines()) == COUNT and retries > 10, err[-2000:]
@@ -205,12 +218,12 @@ def names_gone(program, preload) -> None:
 
 
 def main() -> None:
-    program, preload = sys.argv[1:3]
-    only = [a for a in sys.argv[3:] if not a.startswith("--")]
+    program, preloads = sys.argv[1], types.SimpleNamespace(dns=sys.argv[2], drive=sys.argv[3])
+    only = [a for a in sys.argv[4:] if not a.startswith("--")]
     try:
-        for part in (network, repeated_answers, pages_once_more, passing_answers, lasting_answers, forbidden_in_the_middle, names_gone):
+        for part in (network, repeated_answers, pages_once_more, passing_answers, lasting_answers, forbidden_in_the_middle, unflushed, names_gone):
             if not only or part.__name__ in only:
-                part(program, preload)
+                part(program, preloads)
         if "--soak" in sys.argv:
             live.faults_and_kills(program, 50)
     except Missing as reason:

@@ -5,7 +5,8 @@
  *   BERTH_DRIVE_FROM=OFFSET BERTH_DRIVE_TO=OFFSET
  *
  * Reads by pread(2) of a file of exactly SIZE bytes that touch [FROM, TO) fail with EIO, or do not
- * come back. */
+ * come back. With BERTH_SYNC_FAULT=eio it is the station's disk that fails: fdatasync(2) of any
+ * file. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -57,4 +58,19 @@ ssize_t pread(int fd, void *buffer, size_t n, off_t offset)
 ssize_t pread64(int fd, void *buffer, size_t n, off_t offset)
 {
         return faulty("pread64", fd, buffer, n, offset);
+}
+
+__attribute__((visibility("default"))) int fdatasync(int fd);
+
+int fdatasync(int fd)
+{
+        void *symbol = dlsym(RTLD_NEXT, "fdatasync");
+        int (*next)(int);
+
+        if (getenv("BERTH_SYNC_FAULT")) {
+                errno = EIO;
+                return -1;
+        }
+        memcpy(&next, &symbol, sizeof next);
+        return next(fd);
 }
