@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "media/ntfs_volume.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/le.h"
 #include "base/utf.h"
 #include "media/ntfs_library.h"
+#include "media/ntfs_pieces.h"
 
 #define BOOT_BYTES     512u
 #define LIST_MAX       (1u << 20) /* an attribute list's bytes; Windows stops at 256 KiB */
@@ -20,20 +20,6 @@
 #define FLAG_REPARSE   0x0400u
 #define FLAG_ENCRYPTED 0x4000u
 #define NOT_READABLE   (-EOPNOTSUPP)
-#define PIECE_BYTES    65536u /* at least MED_NTFS_RECORD_MAX */
-#define PIECES         16u
-
-/* Files are opened in disk order, which is nearly the order of their records: one read of $MFT
- * serves many of them. */
-struct med_ntfs_records {
-        pthread_mutex_t lock;
-        struct {
-                uint64_t at; /* piece number of $MFT; MED_NTFS_HOLE: empty */
-                uint64_t used;
-                uint8_t *bytes;
-        } piece[PIECES];
-        uint64_t clock;
-};
 
 static const struct med_ntfs_run *find_run(const struct med_ntfs_runs *runs, uint64_t vcn)
 {
@@ -176,82 +162,6 @@ uint64_t med_ntfs_record_place(const struct med_ntfs_volume *v, uint64_t number)
 
 static const struct bth_source_ops file_ops = { .read = file_read, .free = file_free };
 
-static struct med_ntfs_records *records_new(void)
-{
-        struct med_ntfs_records *c = calloc(1, sizeof *c);
-
-        if (!c)
-                return NULL;
-        (void)pthread_mutex_init(&c->lock, NULL);
-        for (size_t i = 0; i < PIECES; i++)
-                c->piece[i].at = MED_NTFS_HOLE;
-        return c;
-}
-
-static void records_free(struct med_ntfs_records *c)
-{
-        if (!c)
-                return;
-        for (size_t i = 0; i < PIECES; i++)
-                free(c->piece[i].bytes);
-        (void)pthread_mutex_destroy(&c->lock);
-        free(c);
-}
-
-static bool cached(struct med_ntfs_records *c, uint64_t offset, uint8_t *out, size_t n)
-{
-        bool hit = false;
-
-        (void)pthread_mutex_lock(&c->lock);
-        for (size_t i = 0; i < PIECES && !hit; i++) {
-                if (c->piece[i].at != offset / PIECE_BYTES)
-                        continue;
-                memcpy(out, c->piece[i].bytes + offset % PIECE_BYTES, n);
-                c->piece[i].used = ++c->clock;
-                hit = true;
-        }
-        (void)pthread_mutex_unlock(&c->lock);
-        return hit;
-}
-
-/* Takes over `bytes`. */
-static void remember(struct med_ntfs_records *c, uint64_t at, uint8_t *bytes)
-{
-        size_t oldest = 0;
-
-        (void)pthread_mutex_lock(&c->lock);
-        for (size_t i = 1; i < PIECES; i++)
-                if (c->piece[i].used < c->piece[oldest].used)
-                        oldest = i;
-        free(c->piece[oldest].bytes);
-        c->piece[oldest].at = at;
-        c->piece[oldest].used = ++c->clock;
-        c->piece[oldest].bytes = bytes;
-        (void)pthread_mutex_unlock(&c->lock);
-}
-
-/* Records are a power of two and pieces are at least as large: no record lies across two. A bad
- * sector in the piece, or $MFT while its own runs are still being gathered, leaves the record to be
- * read alone. */
-static int read_from_mft(const struct med_ntfs_volume *v, uint64_t offset, uint8_t *buffer)
-{
-        struct bth_source *mft = &v->mft->source;
-        uint64_t first = bth_align_down(offset, PIECE_BYTES);
-        _cleanup_free_ uint8_t *bytes = NULL;
-
-        if (cached(v->records, offset, buffer, v->record_bytes))
-                return 0;
-        bytes = bth_io_buffer_new(PIECE_BYTES);
-        if (!bytes)
-                return -ENOMEM;
-        if (first + PIECE_BYTES > mft->size_bytes ||
-            bth_source_read(mft, first, bytes, PIECE_BYTES) < 0)
-                return bth_source_read(mft, offset, buffer, v->record_bytes);
-        memcpy(buffer, bytes + (offset - first), v->record_bytes);
-        remember(v->records, offset / PIECE_BYTES, take_ptr(bytes));
-        return 0;
-}
-
 /* $MFT's own first record is found by the boot sector, every other one through $MFT. */
 static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t *buffer,
                        struct med_ntfs_record *ret)
@@ -266,7 +176,8 @@ static int read_record(const struct med_ntfs_volume *v, uint64_t number, uint8_t
         else if (!bth_range_inside(offset, v->record_bytes, v->mft->source.size_bytes))
                 return -ENOENT;
         else
-                r = read_from_mft(v, offset, buffer);
+                r = med_ntfs_pieces_read(v->pieces, &v->mft->source, offset, buffer,
+                                         v->record_bytes);
         return r < 0 ? r : med_ntfs_record_open(buffer, v->record_bytes, ret);
 }
 
@@ -617,8 +528,8 @@ int med_ntfs_open(struct bth_source *source, struct med_ntfs_volume **ret, struc
                 return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
                                      "no memory for the volume");
         v->source = source;
-        v->records = records_new();
-        if (!v->records)
+        v->pieces = med_ntfs_pieces_new();
+        if (!v->pieces)
                 return bth_error_set(error, -ENOMEM, BTH_REASON_OUT_OF_MEMORY,
                                      "no memory for the volume");
         r = source->size_bytes < BOOT_BYTES ? -EINVAL
@@ -654,7 +565,7 @@ struct med_ntfs_volume *med_ntfs_close(struct med_ntfs_volume *v)
         if (v && v->mft)
                 (void)bth_source_free(&v->mft->source);
         if (v) {
-                records_free(v->records);
+                (void)med_ntfs_pieces_free(v->pieces);
                 (void)med_ntfs_library_free(v->library);
         }
         free(v);

@@ -15,7 +15,7 @@
 #define MED_NTFS_LABEL_UNITS 128u
 
 struct med_ntfs_file;
-struct med_ntfs_records;
+struct med_ntfs_pieces;
 struct med_ntfs_library;
 
 struct med_ntfs_volume {
@@ -25,7 +25,7 @@ struct med_ntfs_volume {
         bool dirty; /* not unmounted cleanly: a warning, not a refusal */
         char label[MED_NTFS_LABEL_UNITS * 3 + 1]; /* UTF-8; "": none */
         struct med_ntfs_file *mft;
-        struct med_ntfs_records *records; /* pieces of $MFT that were read last */
+        struct med_ntfs_pieces *pieces;   /* of $MFT, that were read last */
         struct med_ntfs_library *library; /* opened at first use */
         uint16_t upcase[65536];
 };

@@ -233,8 +233,26 @@ static int allocate(const ntfs_volume *v, ntfs_attr *a, uint64_t size_bytes,
         return list_extents(v, a, ret, ret_n);
 }
 
+/* Behind what it gave the library leaves 16 MiB free for the file to grow. Ours have their length:
+ * the next one follows at once, and the drive is written and read from its beginning to its end. */
+static void leave_no_gap(ntfs_volume *v, const ntfs_attr *a)
+{
+        const runlist_element *last = NULL;
+        LCN end;
+
+        for (const runlist_element *run = a->rl; run && run->length > 0; run++)
+                last = run;
+        if (!last || last->lcn < 0)
+                return;
+        end = last->lcn + last->length;
+        if (last->lcn >= v->mft_zone_end && end < v->nr_clusters)
+                v->data1_zone_pos = end;
+        else if (last->lcn < v->mft_zone_start && end < v->mft_zone_start)
+                v->data2_zone_pos = end;
+}
+
 /* Gives the new, empty file its content or its clusters, and its times. */
-static int fill(const ntfs_volume *v, ntfs_inode *inode, const struct med_ntfs_new_file *f,
+static int fill(ntfs_volume *v, ntfs_inode *inode, const struct med_ntfs_new_file *f,
                 struct med_ntfs_extent **ret, size_t *ret_n)
 {
         const u64 times[3] = { f->created, f->modified, f->modified };
@@ -252,6 +270,8 @@ static int fill(const ntfs_volume *v, ntfs_inode *inode, const struct med_ntfs_n
                                     : -1;
                 else
                         r = allocate(v, a, f->size_bytes, ret, ret_n);
+                if (r == 0)
+                        leave_no_gap(v, a);
                 ntfs_attr_close(a);
         }
         if (r == 0)

@@ -341,6 +341,38 @@ static void test_nearly_full(void **state)
         close(v.fd);
 }
 
+/* One sweep over the disk writes them, and one reads them; only blocks of the folder's index may
+ * lie between. */
+static void test_files_follow_one_another(void **state)
+{
+        const uint64_t size = 65536;
+        struct volume v = { 0 };
+        unsigned n_jumps = 0;
+        uint64_t end = 0;
+
+        (void)state;
+        new_volume(&v, 512, 4096);
+        for (unsigned i = 0; i < 40; i++) {
+                char name[32];
+                const struct med_ntfs_new_file f = { .path = name, .size_bytes = size };
+                struct med_ntfs_extent *extents = NULL;
+                struct bth_error e = BTH_ERROR_INIT;
+                size_t n = 0;
+
+                snprintf(name, sizeof name, "\\d\\file %u", i);
+                assert_int_equal(med_ntfs_writer_create(v.w, &f, &extents, &n, &e), 0);
+                assert_int_equal(n, 1);
+                if (extents[0].offset_bytes < end || extents[0].offset_bytes > end + 4 * 4096)
+                        n_jumps++;
+                end = extents[0].offset_bytes + extents[0].length_bytes;
+                free(extents);
+        }
+        assert_in_range(n_jumps, 1, 5); /* the first one comes from nowhere */
+        close_writer(&v);
+        check_clean();
+        close(v.fd);
+}
+
 static void test_not_ntfs(void **state)
 {
         static uint8_t zeros[1 << 20];
@@ -358,9 +390,13 @@ static void test_not_ntfs(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_kinds_512),      cmocka_unit_test(test_kinds_4096),
-                cmocka_unit_test(test_large_clusters), cmocka_unit_test(test_names),
-                cmocka_unit_test(test_full),           cmocka_unit_test(test_nearly_full),
+                cmocka_unit_test(test_kinds_512),
+                cmocka_unit_test(test_kinds_4096),
+                cmocka_unit_test(test_large_clusters),
+                cmocka_unit_test(test_names),
+                cmocka_unit_test(test_full),
+                cmocka_unit_test(test_nearly_full),
+                cmocka_unit_test(test_files_follow_one_another),
                 cmocka_unit_test(test_not_ntfs),
         };
         int fd = mkstemp(path), r;

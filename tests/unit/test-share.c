@@ -14,7 +14,7 @@ static void test_memory(void **state)
 {
         (void)state;
         assert_int_equal(dmn_memory_share(1024 * MIB, 0, 0), DMN_MEMORY_MAX_BYTES);
-        assert_int_equal(dmn_memory_share(1024 * MIB, 0, 3), 256 * MIB);
+        assert_int_equal(dmn_memory_share(1024 * MIB, 0, 7), 128 * MIB);
         assert_int_equal(dmn_memory_share(1024 * MIB, 0, 1000), DMN_MEMORY_MIN_BYTES);
         assert_int_equal(dmn_memory_share(1024 * MIB, 1000 * MIB, 0), 0);
         assert_int_equal(dmn_memory_share(1024 * MIB, 2000 * MIB, 0), 0);
