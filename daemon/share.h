@@ -5,8 +5,9 @@
 
 #include "base/macros.h"
 
-#define DMN_MEMORY_MIN_BYTES (UINT64_C(48) << 20)  /* below it a worker is slow */
-#define DMN_MEMORY_MAX_BYTES (UINT64_C(512) << 20) /* above it none is faster */
+#define DMN_MEMORY_MIN_BYTES (UINT64_C(48) << 20) /* below it a worker is slow */
+#define DMN_MEMORY_MAX_BYTES \
+        (UINT64_C(160) << 20) /* above it none is faster; resident it stays below 256 MiB */
 
 /* What a worker that is to start gets of the station's memory, when `taken` bytes are given away
  * and `more` other drives wait; 0: nothing is left now, it has to wait. */

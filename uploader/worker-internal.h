@@ -18,9 +18,9 @@
 #include "uploader/worker-sidecar.h"
 
 #define UPL_WORKER_STALL_SEC 1800u
-#define UPL_WORKER_MEMORY_BYTES                                           \
-        (UINT64_C(96) << 20) /* the budget, unless the order says another \
-                              */
+#define UPL_WORKER_MEMORY_BYTES                                            \
+        (UINT64_C(128) << 20) /* the budget, unless the order says another \
+                               */
 #define UPL_WORKER_INDEX_BYTES                                            \
         (UINT64_C(1) << 30) /* for the list of files; more goes to a file \
                              */

@@ -26,7 +26,7 @@
 
 #define BLOCK_BYTES  (UINT64_C(4) << 20)
 #define SMALL_BYTES  (UINT64_C(16) << 10)
-#define BUDGET_BYTES (UINT64_C(96) << 20)
+#define BUDGET_BYTES (UINT64_C(128) << 20)
 #define HASHES       32u
 
 /* A decrypting layer like the one over a volume: XTS of 512 byte sectors, in place. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""berth-worker takes as little memory for one huge file as for very many: resident below 256 MiB.
+"""berth-worker takes as little memory for one huge file as for very many: resident below 256 MiB, with the largest
+budget that a station gives a drive (DMN_MEMORY_MAX_BYTES, daemon/share.h).
 
 Usage: worker-memory.py WORKER MAKE_VOLUME SINK_SERVER [--soak]
 A service that discards takes what comes. Without --soak the huge file has 2 GiB and the many are 50,000;
@@ -8,6 +9,7 @@ with it 8 GiB and 200,000.
 """
 import hashlib
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from manifest import manifest, md5_hex  # noqa: E402
 from worker import Worker  # noqa: E402
 
 LIMIT_MIB = 256
+SHARE = pathlib.Path(__file__).resolve().parents[2] / "daemon/share.h"
+BUDGET = int(re.search(r"DMN_MEMORY_MAX_BYTES\W+UINT64_C\((\d+)\) << 20", SHARE.read_text()).group(1)) << 20
 DRIVE_ID = "QX7TESTDRV01"
 KEY = b"Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -87,7 +91,8 @@ def run(program: str, sink: Sink, folder: pathlib.Path, image: pathlib.Path, xml
     with Worker(program, image, state, job="j", drive_id=DRIVE_ID, manifest_path="\\DriveManifest.xml",
                 manifest_hash=md5_hex(xml), bitlocker_key=pathlib.Path(f"{image}.recovery").read_bytes(),
                 account="devstoreaccount1", endpoint=f"http://127.0.0.1:{sink.port}/devstoreaccount1",
-                allow_plain=True, credential_kind="key", credential=KEY, without_range_list=True) as worker:
+                allow_plain=True, credential_kind="key", credential=KEY, without_range_list=True,
+                memory_bytes=BUDGET) as worker:
         peak = Peak(worker.process.pid)
         assert worker.wait(900) == 0, worker.output.decode()
     result = worker.result
