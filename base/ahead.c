@@ -51,6 +51,19 @@ static bool was_touched(struct ahead *a, uint64_t number)
         return false;
 }
 
+/* Was most of the window before served, as somebody does who reads one file after the other? */
+static bool follows(struct ahead *a, uint64_t number)
+{
+        const struct window *before = number > 0 ? find(a, number - 1) : NULL;
+        unsigned n_served = 0;
+
+        if (!before || before->filling)
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(before->served); i++)
+                n_served += (unsigned)__builtin_popcountll(before->served[i]);
+        return n_served >= PLACES / 2;
+}
+
 /* The one that nobody needs for longest, with memory; NULL when there is none. */
 static struct window *make_room(struct ahead *a)
 {
@@ -111,7 +124,7 @@ static struct window *window_for(struct ahead *a, uint64_t number, size_t offset
         (void)pthread_mutex_lock(&a->lock);
         while ((w = find(a, number)) && w->filling)
                 (void)pthread_cond_wait(&a->filled, &a->lock);
-        if (!w && was_touched(a, number))
+        if (!w && (was_touched(a, number) || follows(a, number)))
                 w = fill(a, number);
         if (w && !take_places(w, offset, length))
                 w = NULL;

@@ -3,9 +3,10 @@
  *
  *     reader ── a few KiB here, a few KiB there ──> ahead ── 256 KiB at once ──> below
  *
- * Where two small reads fall into one window of the source, the whole window is read, and the
- * neighbours are served from it: files of a few KiB, taken in the order of the disk, then cost a
- * request a window instead of one each. Large reads go straight through.
+ * Where two small reads fall into one window of the source, or one into the window behind one that
+ * was mostly used, the whole window is read, and the neighbours are served from it: files of a few
+ * KiB, taken in the order of the disk, then cost a request a window instead of one each. Large
+ * reads go straight through.
  *
  * Every place is served from memory once. Who reads it again doubts what came, and gets what the
  * device says now. A window that cannot be read as a whole harms nobody: then each read is made as
