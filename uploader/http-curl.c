@@ -20,7 +20,7 @@
 #define DEFAULT_CONNECTIONS         64u
 #define DEFAULT_CONNECT_TIMEOUT_SEC 30u
 #define DEFAULT_STALL_TIMEOUT_SEC   60u
-#define SEND_BUFFER_BYTES           (256L << 10)
+#define SEND_BUFFER_BYTES           (64L << 10)
 #define SMALL_BODY_BYTES            (64u << 10)
 #define AT_ONCE_BYTES               (64u << 10) /* curl sends less than this with the headers */
 #define HEADER_LINE_MAX             (16u << 10)
