@@ -272,8 +272,8 @@ def failing_drives(stage: Stage) -> None:
     check_copied(stage, "failing", files)
 
 
-def stalled_drives(stage: Stage) -> None:
-    print("--- a drive that stalls in the midst of its manifest, or of a sidecar file", flush=True)
+def bad_places(stage: Stage) -> None:
+    print("--- a drive that stalls, or has a bad sector, in the midst of its manifest or of a sidecar file", flush=True)
     if sanitized():
         return  # sanitizers take the place of what is preloaded
     files, entries = copy_drive(3, 1000, "stalled")
@@ -281,7 +281,7 @@ def stalled_drives(stage: Stage) -> None:
     entries += blob("stalled/side.bin", "\\f0.bin", files["f0.bin"], more=sidecar("Metadata", "\\side.xml", files["side.xml"]))
     xml = manifest(DRIVE_ID, entries + f"<!--{' ' * 60000}-->\n" * 4)
     drive = stage.drive(files, xml)
-    for data in (xml, files["side.xml"]):
+    for data, status in (xml, "ReadManifestFailed"), (files["side.xml"], "CompletedWithErrors"):
         at = find_on_disk(drive, data[:65536]) + 131072
         fault = ["env", f"LD_PRELOAD={stage.preload}", f"BERTH_DRIVE_BYTES={drive.image.stat().st_size}",
                  f"BERTH_DRIVE_FROM={at}", f"BERTH_DRIVE_TO={at + 512}", "BERTH_DRIVE_FAULT=stall"]
@@ -289,6 +289,13 @@ def stalled_drives(stage: Stage) -> None:
             assert worker.wait(30) == 0
         assert worker.result["end"] == "drive-stalled" and "copy_status" not in worker.result, worker.result
         print(f"{worker.activities[-1]}: {worker.result['sentence']}")
+        worker = stage.run(drive, command=[*fault[:-1], "BERTH_DRIVE_FAULT=eio"], no_uring=True)
+        assert (worker.result["end"], worker.result["copy_status"]) == ("finished", status), worker.result
+        assert stage.log(worker.result["error_log"]).findtext("Status") == status
+    assert (worker.result["completed"], worker.result["failed"]) == (3, 1), worker.result
+    [entry] = stage.log(worker.result["error_log"]).findall("Blob")
+    assert entry.find("Metadata").get("Status") == "IOFailed", ElementTree.tostring(entry)
+    assert stage.blobs("stalled")["side.bin"]["hash"] == md5(files["f0.bin"])
 
 
 # --- stopping, killing, renewing ---
@@ -567,6 +574,12 @@ def refusals(stage: Stage) -> None:
     assert "log-not-uploaded" in [note["name"] for note in worker.notes], worker.notes
     worker = stage.run(drive, port=free_port(), stall_sec=2)
     assert worker.result["end"] == "network-stalled" and "copy_status" not in worker.result, worker.result
+    if "--soak" not in sys.argv:  # half a minute
+        return
+    with FaultProxy(stage.server.port) as proxy:  # it takes what comes, and never answers
+        proxy.add("stall", seconds=600.0, times=-1)
+        worker = stage.run(drive, port=proxy.port, stall_sec=2)
+    assert worker.result["end"] == "network-stalled" and worker.result["sent_bytes"] == 0, worker.result
 
 
 def encrypted_line(stage: Stage) -> None:
@@ -671,7 +684,7 @@ def bad_orders(stage: Stage) -> None:
     assert subprocess.run([stage.program], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
 
 
-DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, stalled_drives, own_refusals, manifest_credentials, refusals,
+DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, bad_places, own_refusals, manifest_credentials, refusals,
           encrypted_line, identity, bad_orders)
 ENDS = (stops, early_stops, twins, other_station, renewals)
 
