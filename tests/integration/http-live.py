@@ -14,7 +14,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from azurite import make_certificates  # noqa: E402
+from azurite import make_certificates, make_client_certificate  # noqa: E402
 
 PROGRAM = sys.argv[1]
 
@@ -131,23 +131,13 @@ def ask(url: str, **environment: str) -> str:
     return run.stdout.strip()
 
 
-def make_client_certificate(folder) -> None:
-    def openssl(*args):
-        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
-
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=station",
-            "-keyout", "client.key", "-out", "client.csr")
-    openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-out", "client.pem")
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="berth-http-") as name, \
             tempfile.TemporaryDirectory(prefix="berth-http-") as other_name:
         folder, other = pathlib.Path(name), pathlib.Path(other_name)
         make_certificates(folder)
         make_certificates(other)
-        make_client_certificate(folder)
+        make_client_certificate(folder, folder / "ca.pem")
         ca = folder / "ca.pem"
         with tls_server(folder) as server:
             here = f"https://127.0.0.1:{server.port}/x"

@@ -19,6 +19,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from azurite import Azurite, Missing, free_port  # noqa: E402
+from azurite import Azurite, Missing, free_port, make_client_certificate  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
 from manifest import MIB, blob, block_list, manifest, md5_hex, page_list, sidecar  # noqa: E402
 from stage import DRIVE_ID, Drive, Stage, check_copied, copy_drive, expect_refused, md5  # noqa: E402
@@ -453,15 +454,19 @@ def twins(stage: Stage) -> None:
 def other_station(stage: Stage) -> None:
     print("--- killed here, gone on with at another station that knows nothing of it", flush=True)
     files, entries = copy_drive(40, 600000, "moved")
+    files["page.html"] = b"<html></html>"
+    entries += blob("moved/page.html", "\\page.html", files["page.html"])
     drive, begun = stage.drive(files, manifest(DRIVE_ID, entries)), int((time.time() - 60) * 1e6)
-    with stage.worker(drive, stage.state(), bandwidth_bytes_per_sec=8 * MIB, started_usec=begun) as worker:
+    with stage.worker(drive, stage.state(), bandwidth_bytes_per_sec=8 * MIB, started_usec=begun,
+                      guess_content_type=True) as worker:
         worker.until(lambda w: len(w.outcomes) >= 10)
         worker.process.kill()
         worker.wait()
     worker = stage.run(drive, started_usec=begun, verify="service", guess_content_type=True)
-    assert worker.result["copy_status"] == "Completed" and worker.result["created"] == 40, worker.result
+    assert worker.result["copy_status"] == "Completed" and worker.result["created"] == 41, worker.result
     assert worker.result["sent_bytes"] < 31 * 600100, worker.result
     check_copied(stage, "moved", files)
+    assert stage.blobs("moved")["page.html"]["content"] == "text/html", "the type is guessed by the name"
 
 
 def secrets_of(stage: Stage, drive: Drive) -> list:
@@ -598,8 +603,80 @@ def encrypted_line(stage: Stage) -> None:
             assert worker.result["end"] == "network-stalled" and worker.result["sent_bytes"] == 0, worker.result
             with stage.worker(drive, stage.state(), allow_plain=False) as worker:
                 assert worker.wait() == 0 and worker.result["end"] == "failed", worker.result
+            roundabout(stage, drive, files)
         finally:
             stage.server = plain
+
+
+class Tunnel(http.server.ThreadingHTTPServer):
+    """A proxy that only connects."""
+
+    def __init__(self):
+        self.asked = []
+        super().__init__(("127.0.0.1", 0), TunnelHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class TunnelHandler(http.server.BaseHTTPRequestHandler):
+    def do_CONNECT(self) -> None:
+        self.server.asked.append(self.path)
+        host, port = self.path.rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=pump, args=(there, self.connection), daemon=True)
+            back.start()
+            pump(self.connection, there)
+            back.join(10)
+        self.close_connection = True
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def pump(source, target) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def roundabout(stage: Stage, drive: Drive, files: dict) -> None:
+    print("through a proxy; to another place than the name's, which wants to see a certificate", flush=True)
+    server, more = stage.server, {"allow_plain": False, "ca_file": stage.server.ca_file}
+    made = make_client_certificate(stage.folder, pathlib.Path(server.ca_file))
+
+    def fresh() -> None:
+        server.client("await service.getContainerClient('tls').delete(); return null;")
+
+    fresh()
+    with Tunnel() as tunnel:
+        worker = stage.run(drive, endpoint=f"https://localhost:{server.port}/{server.account}",
+                           proxy=f"http://127.0.0.1:{tunnel.server_port}", **more)
+        assert worker.result.get("copy_status") == "Completed", worker.result
+        assert set(tunnel.asked) == {f"localhost:{server.port}"}, tunnel.asked
+    check_copied(stage, "tls", files)
+    fresh()
+    inside, outside = ssl.create_default_context(cafile=server.ca_file), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inside.check_hostname = False
+    outside.load_cert_chain(*(pathlib.Path(server.ca_file).with_name(name) for name in ("server.pem", "server.key")))
+    outside.verify_mode = ssl.CERT_REQUIRED
+    outside.load_verify_locations(server.ca_file)
+    with FaultProxy(server.port, outside, inside) as proxy:
+        # The name is the certificate's, the port nobody's.
+        more |= {"endpoint": f"https://localhost/{server.account}", "connect_to": f"localhost:443:127.0.0.1:{proxy.port}"}
+        worker = stage.run(drive, stall_sec=2, **more)
+        assert worker.result["end"] == "network-stalled" and not proxy.seen, worker.result
+        worker = stage.run(drive, client_cert=str(made / "client.pem"), client_key=str(made / "client.key"),
+                           stall_sec=20, **more)
+        assert worker.result.get("copy_status") == "Completed" and proxy.seen, worker.result
+    check_copied(stage, "tls", files)
 
 
 class Identity(http.server.ThreadingHTTPServer):

@@ -85,6 +85,18 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def make_client_certificate(folder: pathlib.Path, ca: pathlib.Path) -> pathlib.Path:
+    """Of CN=station under an authority of make_certificates(): client.pem and client.key in the folder."""
+    def openssl(*args: "str | pathlib.Path") -> None:
+        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
+
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=station",
+            "-keyout", "client.key", "-out", "client.csr")
+    openssl("x509", "-req", "-in", "client.csr", "-CA", ca, "-CAkey", ca.with_name("ca.key"), "-CAcreateserial",
+            "-days", "2", "-out", "client.pem")
+    return folder
+
+
 class Azurite:
     def __init__(self, tls: bool = False, memory_mib: int = 1024, keep: "pathlib.Path | None" = None):
         """With `keep` the blobs are in that folder, so that the server may be restarted."""
