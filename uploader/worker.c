@@ -14,6 +14,7 @@
 #include "media/naming.h"
 #include "uploader/header-hash.h"
 #include "uploader/pool.h"
+#include "uploader/redact.h"
 #include "uploader/worker-internal.h"
 
 #define FINDINGS_EACH       5u
@@ -291,6 +292,21 @@ static int upload(struct upl_worker *w, enum med_log_kind kind, struct bth_sourc
         return r;
 }
 
+/* Who reads the logs may not be meant to have what the manifest brings, unless it may be used. */
+static int upload_manifest(struct upl_worker *w, uint64_t when_usec)
+{
+        struct bth_source *content = med_manifest_spool_source(w->spool);
+        _cleanup_(bth_source_freep) struct bth_source *redacted = NULL;
+        int r = w->order.manifest_credentials ? 0 : upl_redact_new(content, &redacted);
+
+        if (r < 0)
+                return bth_error_set(&w->error, r, BTH_REASON_VALUE_INVALID,
+                                     "the manifest's credentials cannot be blanked out: %s",
+                                     bth_strerror(r));
+        return upload(w, MED_LOG_MANIFEST, redacted ? redacted : content, when_usec,
+                      &w->manifest_backup);
+}
+
 /* Whatever became of the drive, its logs say so. What the service refuses is told and left. */
 static int write_logs(struct upl_worker *w)
 {
@@ -307,8 +323,7 @@ static int write_logs(struct upl_worker *w)
         if (r == 0 && upl_logs_verbose(w->logs))
                 r = upload(w, MED_LOG_VERBOSE, upl_logs_verbose(w->logs), when, &w->verbose_log);
         if (r == 0 && w->order.manifest_backup && w->spool)
-                r = upload(w, MED_LOG_MANIFEST, med_manifest_spool_source(w->spool), when,
-                           &w->manifest_backup);
+                r = upload_manifest(w, when);
         if (r == -ECANCELED || (r < 0 && w->error.reason == BTH_REASON_NETWORK))
                 return r == -ECANCELED ? r : -ENETDOWN;
         if (r < 0)

@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from xml.sax.saxutils import escape
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from azurite import Azurite, Missing, free_port, make_client_certificate  # noqa: E402
@@ -549,6 +550,11 @@ def own_refusals(stage: Stage) -> None:
     check_copied(stage, "signed", files)
 
 
+CONTAINER_SAS = """
+    return sdk.generateBlobSASQueryParameters({ containerName: args[0], expiresOn: new Date(Date.now() + 3600e3),
+        permissions: sdk.ContainerSASPermissions.parse('racwdl') }, credential).toString();"""
+
+
 def manifest_credentials(stage: Stage) -> None:
     print("--- a credential in the manifest, where that is allowed", flush=True)
     files, entries = copy_drive(3, 1000, "brought")
@@ -558,6 +564,24 @@ def manifest_credentials(stage: Stage) -> None:
     assert worker.result["copy_status"] == "Completed", worker.result
     check_copied(stage, "brought", files)
     assert stage.server.key not in json.dumps(worker.reports)
+    sas = stage.server.client(CONTAINER_SAS, "brought")
+    token = f"<ContainerSas>brought?{escape(sas)}</ContainerSas>"
+    drive = stage.drive(files, manifest(DRIVE_ID, entries, credential=token))
+    stage.server.client("for await (const b of service.getContainerClient('brought').listBlobsFlat()) "
+                        "await service.getContainerClient('brought').deleteBlob(b.name); return null;")
+    worker = stage.run(drive, credential_kind="none", credential=None, manifest_credentials=True)
+    assert worker.result["copy_status"] == "Completed", worker.result
+    check_copied(stage, "brought", files)
+    print("--- where it is not, it is not used, nor shown in the manifest's copy; its container is the only one all the same")
+    worker = stage.run(drive, credential_kind="none", credential=None)
+    assert worker.result.get("copy_status") != "Completed" and worker.result["sent_bytes"] == 0, worker.result
+    worker = stage.run(drive, manifest_backup=True)
+    assert stage.text(worker.result["manifest"]) == drive.xml.replace(
+        f"brought?{escape(sas)}".encode(), b"*" * len(f"brought?{escape(sas)}")), "the credential is shown"
+    entries += blob("elsewhere/f.bin", "\\f0.bin", files["f0.bin"])
+    drive = stage.drive(files, manifest(DRIVE_ID, entries, credential=token))
+    worker = stage.run(drive)
+    assert worker.result["copy_status"] == "ManifestFormatInvalid" and not worker.outcomes, worker.result
 
 
 def refusals(stage: Stage) -> None:
