@@ -322,7 +322,8 @@ class Import(Importing):
         self.assertTrue((folder / f"{session}.plan").exists(), errors)
 
     def test_drive_fails(self):
-        """A drive that takes nothing behind 40 MiB: one error that names it; afterwards the session goes on."""
+        """A drive that takes nothing behind 30 MiB, neither of the files nor, when resumed, of the checkpoint: one error that
+        names it; afterwards the session goes on."""
         for i in range(30):
             self.add(f"f{i}", os.urandom(2_000_000))
         image, drives = self.first_drive()
@@ -333,10 +334,12 @@ class Import(Importing):
         def limit():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (30 << 20, 30 << 20))
-        done = self.start("fails", *self.one_folder(), "--checkpoint", "8MiB", code=3, preexec_fn=limit)
-        self.assertIn("SERIAL01.img", done.stderr)
-        self.assertIn("cannot be written", done.stderr)
-        self.assertEqual(json.loads(prep("list", self.journal, "--json").stdout)["drives"], before)
+        for arguments, sentence in (([*self.one_folder(), "--checkpoint", "1GiB"], "cannot be written"),
+                                    (["--resume", "--checkpoint", "8MiB"], "cannot take the checkpoint")):
+            done = self.start("fails", *arguments, code=3, preexec_fn=limit)
+            self.assertIn("SERIAL01.img", done.stderr)
+            self.assertIn(sentence, done.stderr)
+            self.assertEqual(json.loads(prep("list", self.journal, "--json").stdout)["drives"], before)
         self.start("fails", "--resume")
         self.check(image)
         self.assertEqual(len(self.manifest(image)[0]), 31)
