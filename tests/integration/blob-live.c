@@ -428,6 +428,48 @@ static void test_new_credential_goes_on(void **state)
         assert_int_equal(call.result, 0);
 }
 
+/* While calls queue, more go at once than at first; one that is throttled halves it. What the
+ * numbers should be is test-pace's matter. */
+static void test_limit_follows_the_service(void **state)
+{
+        enum { N = 40, FIRST = 4 };
+        struct upl_target t = { .container = CONTAINER, .blob = "slow" };
+        struct upl_call calls[N] = { 0 };
+        volatile bool finished[N] = { false };
+        struct upl_client_state s;
+        unsigned most = 0, before;
+        size_t n_finished = 0;
+
+        put_text(CONTAINER, "slow", "text", 0);
+        upl_client_look(client, &s);
+        assert_int_equal(s.limit, FIRST);
+        for (size_t i = 0; i < N; i++) {
+                assert_int_equal(upl_get_properties(&calls[i].request, &t), 0);
+                calls[i].done = on_done;
+                calls[i].userdata = (void *)(uintptr_t)&finished[i];
+                assert_int_equal(upl_client_start(client, &calls[i]), 0);
+        }
+        while (n_finished < N) {
+                (void)usleep(1000);
+                upl_client_look(client, &s);
+                most = MAX(most, s.in_flight);
+                n_finished = 0;
+                for (size_t i = 0; i < N; i++)
+                        n_finished += finished[i];
+        }
+        for (size_t i = 0; i < N; i++) {
+                assert_int_equal(calls[i].result, 0);
+                upl_call_clear(&calls[i]);
+        }
+        assert_true(most > FIRST);
+        upl_client_look(client, &s);
+        before = s.limit;
+        put_text(CONTAINER, "busy", "text", 0);
+        upl_client_look(client, &s);
+        assert_int_equal(s.throttled, 1);
+        assert_true(s.limit < before);
+}
+
 int main(void)
 {
         const struct CMUnitTest operations[] = {
@@ -444,12 +486,15 @@ int main(void)
         const struct CMUnitTest faults[] = { cmocka_unit_test(test_calls_survive_faults) };
         const struct CMUnitTest lost[] = { cmocka_unit_test(test_lost_answer_is_told) };
         const struct CMUnitTest pause[] = { cmocka_unit_test(test_new_credential_goes_on) };
+        const struct CMUnitTest limit[] = { cmocka_unit_test(test_limit_follows_the_service) };
         const char *suite = need("BERTH_SUITE");
 
         if (strcmp(suite, "operations") == 0)
                 return cmocka_run_group_tests(operations, setup, teardown);
         if (strcmp(suite, "faults") == 0)
                 return cmocka_run_group_tests(faults, setup, teardown);
+        if (strcmp(suite, "limit") == 0)
+                return cmocka_run_group_tests(limit, setup, teardown);
         if (strcmp(suite, "lost") == 0)
                 return cmocka_run_group_tests(lost, setup, teardown);
         return cmocka_run_group_tests(pause, setup, teardown);

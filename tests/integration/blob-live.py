@@ -101,6 +101,9 @@ def faults(program, folder) -> None:
         assert proxy.hits == wanted, f"the proxy made other faults than it was told: {proxy.hits}"
         proxy.add("lose", match="^PUT .*/lost[?]")
         run(program, "lost", endpoint, server, "sas", sas, folder)
+        proxy.add("delay", match="^HEAD .*/slow[?]", seconds=0.3, times=-1)
+        proxy.add("status", match="^PUT .*/busy[?]", status=503, code="ServerBusy")
+        run(program, "limit", endpoint, server, "sas", sas, folder)
 
 
 def main() -> None:
