@@ -244,6 +244,17 @@ static int try_name(struct upl_transfer *t, const char *name)
         return claimed < 0 ? claimed : r == 0 ? TRANSFER_OURS : 0;
 }
 
+/* The name with the next number, if the service can have it. */
+static int next_name(struct upl_transfer *t, char **ret_name)
+{
+        int r = med_rename(t->name, t->n_renames + 1, ret_name);
+
+        if (r == 0 && med_check_blob_name(t->container, *ret_name, NULL) < 0)
+                r = bth_error_set(&t->result->error, -ENAMETOOLONG, BTH_REASON_NAME_INVALID,
+                                  "this blob is there, and its name leaves no room for a number");
+        return r;
+}
+
 /* The first free name of "name", "name (2)", … from t->n_renames on, or the one that another
  * station has used. Returns 0, TRANSFER_OURS, or a negative errno. */
 static int pick_free_name(struct upl_transfer *t, char **ret_name)
@@ -256,7 +267,7 @@ static int pick_free_name(struct upl_transfer *t, char **ret_name)
                         name = strdup(t->name);
                         r = name ? 0 : -ENOMEM;
                 } else
-                        r = med_rename(t->name, t->n_renames + 1, &name);
+                        r = next_name(t, &name);
                 if (r == 0)
                         r = try_name(t, name);
                 if (r >= 0)
@@ -264,7 +275,8 @@ static int pick_free_name(struct upl_transfer *t, char **ret_name)
                 if (r != -EEXIST)
                         return r;
         }
-        return -ENAMETOOLONG;
+        return bth_error_set(&t->result->error, -ENAMETOOLONG, BTH_REASON_NAME_INVALID,
+                             "this blob and %u numbered ones are there", UPL_RENAMES_MAX - 1);
 }
 
 /* The lease's id tells drive and blob, so that after a crash another station, which knows nothing

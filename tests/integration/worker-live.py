@@ -550,6 +550,23 @@ def own_refusals(stage: Stage) -> None:
     check_copied(stage, "signed", files)
 
 
+def names_used_up(stage: Stage) -> None:
+    print("--- a blob whose name leaves no room for a number", flush=True)
+    name = "n" * 1020 + ".bin"
+    files = {"a.bin": b"a" * 100, "b.bin": b"b" * 100}
+    drive = stage.drive(files, manifest(DRIVE_ID, blob(f"full/{name}", "\\a.bin", files["a.bin"], "rename") +
+                                        blob("full/b.bin", "\\b.bin", files["b.bin"])))
+    stage.server.client("""const c = service.getContainerClient('full'); await c.createIfNotExists();
+        await c.getBlockBlobClient(args[0]).upload('old', 3); return null;""", name)
+    worker = stage.run(drive)
+    outcome = worker.outcomes[f"full/{name}"]
+    assert (outcome["status"], outcome["disposition"], outcome["reason"]) == ("RenameFailed", "Cancelled", "name-invalid"), \
+        outcome
+    entry = stage.log(worker.result["error_log"]).find("Blob")
+    assert entry.get("Status") == "RenameFailed", entry.attrib
+    assert {n: b["hash"] for n, b in stage.blobs("full").items()} == {name: md5(b"old"), "b.bin": md5(files["b.bin"])}
+
+
 CONTAINER_SAS = """
     return sdk.generateBlobSASQueryParameters({ containerName: args[0], expiresOn: new Date(Date.now() + 3600e3),
         permissions: sdk.ContainerSASPermissions.parse('racwdl') }, credential).toString();"""
@@ -785,8 +802,8 @@ def bad_orders(stage: Stage) -> None:
     assert subprocess.run([stage.program], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
 
 
-DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, bad_places, own_refusals, manifest_credentials, refusals,
-          encrypted_line, identity, bad_orders)
+DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, bad_places, own_refusals, names_used_up,
+          manifest_credentials, refusals, encrypted_line, identity, bad_orders)
 ENDS = (stops, early_stops, twins, other_station, renewals)
 
 
