@@ -567,6 +567,18 @@ def names_used_up(stage: Stage) -> None:
     assert {n: b["hash"] for n, b in stage.blobs("full").items()} == {name: md5(b"old"), "b.bin": md5(files["b.bin"])}
 
 
+def long_log(stage: Stage) -> None:
+    print("--- a log too long for one request", flush=True)
+    n, folder = 12000, "\\" + "x" * 200
+    drive = stage.drive({}, manifest(DRIVE_ID, "".join(
+        blob(f"none/{'y' * 400}{i}", f"{folder}\\f{i}", b"x", ranges="<BlockList/>", length=0) for i in range(n))))
+    worker = stage.run(drive)
+    text = stage.text(worker.result["error_log"])
+    paths = [b.findtext("BlobPath") for b in ElementTree.fromstring(text).findall("Blob")]
+    assert len(text) > 8 * MIB and worker.result["failed"] == n, (len(text), worker.result)
+    assert paths == [f"none/{'y' * 400}{i}" for i in range(n)], f"{len(paths)} of {n} blobs"
+
+
 CONTAINER_SAS = """
     return sdk.generateBlobSASQueryParameters({ containerName: args[0], expiresOn: new Date(Date.now() + 3600e3),
         permissions: sdk.ContainerSASPermissions.parse('racwdl') }, credential).toString();"""
@@ -803,7 +815,7 @@ def bad_orders(stage: Stage) -> None:
 
 
 DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, bad_places, own_refusals, names_used_up,
-          manifest_credentials, refusals, encrypted_line, identity, bad_orders)
+          long_log, manifest_credentials, refusals, encrypted_line, identity, bad_orders)
 ENDS = (stops, early_stops, twins, other_station, renewals)
 
 
