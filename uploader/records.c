@@ -13,7 +13,7 @@
 
 #define RECORD_BYTES   16384u /* of plain text at most: RFC 8446, section 5.1 */
 #define OVERHEAD_BYTES 256u   /* and what may come to it */
-#define RECORDS_MAX    17u    /* gathered */
+#define RECORDS_MAX    5u     /* gathered */
 
 struct gather {
         size_t n_expected; /* records, with the last one */
@@ -48,13 +48,16 @@ static int on_write(BIO *b, const char *data, int n)
         BIO_clear_retry_flags(b);
         if (n <= 0)
                 return 0;
+        /* More was announced than there is room for. */
         if (!g->ends && (size_t)n > sizeof g->held - g->n_held) {
                 r = pass_on(b, g);
-                if (r == 1) {
+                if (r == 1 && (size_t)n > sizeof g->held) {
                         r = BIO_write(BIO_next(b), data, n);
                         BIO_copy_next_retry(b);
+                        return r;
                 }
-                return r;
+                if (r != 1)
+                        return r;
         }
         if (!g->ends) {
                 memcpy(g->held + g->n_held, data, (size_t)n);

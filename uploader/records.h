@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* records - TLS records that go to the kernel together.
  *
- *     curl: 256 KiB -> SSL_write() -> 16 records of 16 KiB -> [gathered here] -> one send(2)
+ *     curl: 64 KiB -> SSL_write() -> 4 records of 16 KiB -> [gathered here] -> one send(2)
  *
  * OpenSSL writes each record by itself, which costs a system call, a packet's way through the
  * kernel and a reader that wakes up for each. Nothing is held back beyond the SSL_write() that it

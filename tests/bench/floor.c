@@ -22,10 +22,12 @@
 #include "crypto/md5multi.h"
 #include "crypto/sector.h"
 #include "hal/block.h"
+#include "uploader/records.h"
 
 #define BLOCK_BYTES  ((size_t)4 << 20)
 #define BLOCKS       16u
 #define SECTOR_BYTES 512u
+#define PIECE_BYTES  ((size_t)64 << 10) /* as curl is given them */
 
 enum part { READ, CIPHER, HASH, SEND, PARTS };
 
@@ -80,10 +82,18 @@ static void close_line(struct line *line)
         (void)close(line->fd);
 }
 
+/* Over TLS in pieces, whose records are sent together. */
+static ssize_t give_tls(SSL *ssl, const uint8_t *data, size_t n)
+{
+        n = MIN(n, PIECE_BYTES);
+        upl_records_expect_of(ssl, n);
+        return SSL_write(ssl, data, (int)n);
+}
+
 static void give(struct line *line, const uint8_t *data, size_t n)
 {
         while (n > 0) {
-                ssize_t put = line->ssl ? SSL_write(line->ssl, data, (int)n)
+                ssize_t put = line->ssl ? give_tls(line->ssl, data, n)
                                         : send(line->fd, data, n, MSG_NOSIGNAL);
 
                 if (put <= 0)
