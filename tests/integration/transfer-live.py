@@ -193,6 +193,9 @@ def drive_faults(program, verify: str = "local") -> None:
         assert "range 13 0 Corrupted" in err and "range 16 0 FileUnexpectedEnd" in err, err
         named = {int(line.split()[1]) for line in err.splitlines() if line.startswith("range ")}
         assert named == bad.keys(), f"ranges of blobs that are well are not: {named}"
+        # Who does not hash lets the service find the wrong bits, of 11 and of 13, three times each.
+        retries = int(err.rsplit(" retries ", 1)[1].split()[0])
+        assert retries == (4 if verify == "service" else 0), f"retries {retries}, verify = {verify}"
         assert f"offset {2 * BLOCK}" in err, "the error does not name the offset"
         there = server.client(READ_ALL)
         assert not {f"dir/blob-{i}.bin" for i in bad} & there.keys(), "a blob that failed must not be there"

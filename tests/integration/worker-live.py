@@ -567,6 +567,18 @@ def names_used_up(stage: Stage) -> None:
     assert {n: b["hash"] for n, b in stage.blobs("full").items()} == {name: md5(b"old"), "b.bin": md5(files["b.bin"])}
 
 
+def disk_order(stage: Stage) -> None:
+    print("--- files are read as they lie on the disk, whatever the manifest's order", flush=True)
+    dice = random.Random(12)
+    files = {f"o{i}.bin": dice.randbytes(300000) for i in range(12)}
+    names = list(files)
+    dice.shuffle(names)
+    drive = stage.drive(files, manifest(DRIVE_ID, "".join(blob(f"order/{n}", f"\\{n}", files[n]) for n in names)))
+    places = {f"order/{name}": find_on_disk(drive, data) for name, data in files.items()}
+    worker = stage.run(drive, blobs_at_once=1)
+    assert list(worker.outcomes) == sorted(places, key=places.get), (list(worker.outcomes), places)
+
+
 def long_log(stage: Stage) -> None:
     print("--- a log too long for one request", flush=True)
     n, folder = 12000, "\\" + "x" * 200
@@ -815,7 +827,7 @@ def bad_orders(stage: Stage) -> None:
 
 
 DRIVES = (everything, refused_drives, faulty_blobs, failing_drives, bad_places, own_refusals, names_used_up,
-          long_log, manifest_credentials, refusals, encrypted_line, identity, bad_orders)
+          long_log, disk_order, manifest_credentials, refusals, encrypted_line, identity, bad_orders)
 ENDS = (stops, early_stops, twins, other_station, renewals)
 
 
