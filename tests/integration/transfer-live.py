@@ -257,8 +257,8 @@ def leases(program) -> None:
             tempfile.TemporaryDirectory(prefix="berth-transfer-") as folder:
         server.client(SEED_OLD, "6")
         worker = Worker(program, proxy.port, server, folder)
-        # Of the six only blob 5 is long; at 25,000 bytes a second it takes ten seconds.
-        worker.environment.update(BERTH_LEASE_SEC="15", BERTH_CAP="25000")
+        # Of the six only blob 5 is long; at 16,000 bytes a second it takes fifteen seconds.
+        worker.environment.update(BERTH_LEASE_SEC="15", BERTH_CAP="16000")
         running = worker.start(6)
         while not any("comp=block&" in line for line in proxy.seen):
             time.sleep(0.01)
