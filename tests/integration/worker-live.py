@@ -367,11 +367,13 @@ def early_stops(stage: Stage) -> None:
             drive, stage.state(), credential_kind="identity", credential=None,
             identity_endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}") as worker:
         silent.settimeout(30)
-        silent.accept()[0].recv(1)
+        asking = silent.accept()[0]  # kept: to close it would be an answer
+        asking.recv(1)
         begun = time.monotonic()
         worker.process.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0 and time.monotonic() - begun < 5, f"{time.monotonic() - begun:.1f} s"
         assert worker.result["end"] == "stopped", worker.result
+        asking.close()
 
 
 def kills(stage: Stage, n: int) -> None:
