@@ -23,6 +23,7 @@
 /* What a request counts beside its bytes when throughput is compared, so that many small files let
  * the limit grow as well. */
 #define UNITS_PER_REQUEST 65536u
+#define REQUEST_ID        "x-ms-client-request-id"
 
 enum attempt_state {
         ATTEMPT_QUEUED,      /* waits for the limit */
@@ -226,8 +227,7 @@ static int build_headers(struct upl_attempt *a)
                 r = upl_headers_set(&a->headers, "x-ms-date",
                                     bth_time_http(bth_now_realtime_usec(), date));
         if (r == 0)
-                r = upl_headers_set(&a->headers, "x-ms-client-request-id",
-                                    bth_guid_to_string(&id, a->id));
+                r = upl_headers_set(&a->headers, REQUEST_ID, bth_guid_to_string(&id, a->id));
         return r;
 }
 
@@ -256,6 +256,7 @@ static int launch(struct upl_attempt *a)
         a->x.url = a->url.data;
         a->x.headers = &a->headers;
         a->x.body = q->body;
+        a->x.echo = REQUEST_ID;
         a->x.max_answer_bytes = q->max_answer_bytes;
         a->x.receive = q->receive;
         a->x.userdata = q->userdata;
@@ -459,9 +460,9 @@ static bool sleep_until_retry(struct upl_attempt *a, enum upl_failure failure, u
 /* An answer that was sent twice, by whoever is on the way, must not be taken for the next one's. */
 static void check_echo(struct upl_attempt *a)
 {
-        const char *echo = upl_headers_get(&a->x.answer, "x-ms-client-request-id");
+        const char *echo = upl_headers_get(&a->x.answer, REQUEST_ID);
 
-        if (a->x.result < 0 || !echo || strcmp(echo, a->id) == 0)
+        if (!echo || strcmp(echo, a->id) == 0)
                 return;
         a->x.result = -ECONNRESET;
         (void)snprintf(a->x.cause, sizeof a->x.cause, "the answer belongs to another request");

@@ -135,6 +135,18 @@ static int take_header_line(struct upl_exchange *x, const char *line, size_t n)
                        : 0;
 }
 
+/* The answer's head is whole: is it this request's? */
+static int check_echo(struct job *j)
+{
+        const struct upl_exchange *x = j->exchange;
+        const char *sent = x->echo && x->headers ? upl_headers_get(x->headers, x->echo) : NULL;
+        const char *found = sent ? upl_headers_get(&x->answer, x->echo) : NULL;
+
+        if (sent && !found)
+                (void)curl_easy_setopt(j->easy, CURLOPT_FORBID_REUSE, 1L);
+        return found && strcmp(found, sent) != 0 ? -ECONNRESET : 0;
+}
+
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 {
         struct job *j = userdata;
@@ -147,8 +159,10 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
                 r = take_status_line(j->exchange, data, length);
         else if (length > 0)
                 r = take_header_line(j->exchange, data, length);
-        else
-                j->head_whole = j->exchange->status >= 200;
+        else if (j->exchange->status >= 200) {
+                j->head_whole = true;
+                r = check_echo(j);
+        }
         if (r < 0) {
                 j->abort = r;
                 return 0;
@@ -273,6 +287,7 @@ static CURLcode set_connection(CURL *e, const struct curl_http *h)
         SET(CURLOPT_FOLLOWLOCATION, 0L);
         SET(CURLOPT_PROXY, o->proxy ? o->proxy : "");
         SET(CURLOPT_NOPROXY, "");
+        SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         SET(CURLOPT_TCP_NODELAY, 1L);
         SET(CURLOPT_CONNECTTIMEOUT, (long)o->connect_timeout_sec);
         SET(CURLOPT_LOW_SPEED_LIMIT, 1L);

@@ -66,6 +66,10 @@ struct upl_exchange {
         const char *url;
         const struct upl_headers *headers;
         struct upl_body body;
+        /* A header that the answer repeats from the request; NULL: none. An answer with another
+         * value is another request's, and -ECONNRESET. One without it is taken, but is the last on
+         * its connection, where a repetition of it could not be told from the next answer. */
+        const char *echo;
         size_t max_answer_bytes; /* of `content`; a longer answer is -EMSGSIZE */
         /* When set and the status is 2xx, gets the answer's body instead of `content`. A negative
          * errno aborts the exchange. */
