@@ -3,8 +3,9 @@
  *
  *     submit -> easy handle from the pool -> multi -> message queue drained -> done
  *
- * A body that must wait, for bytes or for the bandwidth cap, pauses its handle; a paused handle is
- * not held to be stalled. Source: libcurl 7.88 documentation. */
+ * A body that must wait, for bytes or for the bandwidth cap, pauses its handle. Such a one is not
+ * held to be stalled, as curl's own watch over slow transfers would: we keep our own.
+ * Source: libcurl 7.88 documentation. */
 #include "uploader/http.h"
 
 #include <curl/curl.h>
@@ -24,6 +25,7 @@
 #define SMALL_BODY_BYTES            (64u << 10)
 #define AT_ONCE_BYTES               (64u << 10) /* curl sends less than this with the headers */
 #define HEADER_LINE_MAX             (16u << 10)
+#define LOOK_USEC                   BTH_USEC_PER_SEC /* between two looks for what stalls */
 
 struct job {
         struct job *previous, *next; /* in curl_http.jobs */
@@ -33,18 +35,21 @@ struct job {
         struct curl_slist *headers; /* nodes and lines in one piece of memory, see add_headers() */
         size_t headers_bytes;
         uint64_t body_offset_bytes;
-        int abort;       /* why one of our callbacks ended it */
-        bool head_whole; /* the blank line behind the headers came */
-        bool at_once;    /* the body goes in one piece with the headers */
-        bool big;        /* the body goes in pieces of SEND_BUFFER_BYTES */
+        uint64_t moved_bytes, moved_usec; /* both ways, when it was looked at; and since when */
+        bool waits;                       /* the body has nothing to send now, or must not */
+        int abort;                        /* why one of our callbacks ended it */
+        bool head_whole;                  /* the blank line behind the headers came */
+        bool at_once;                     /* the body goes in one piece with the headers */
+        bool big;                         /* the body goes in pieces of SEND_BUFFER_BYTES */
 };
 
 struct curl_http {
         struct upl_http base;
         CURLM *multi;
-        struct job *jobs;
+        struct job *jobs, *last_job; /* the oldest first: it gets first what the cap lets through */
         CURL **idle;
         size_t n_idle;
+        uint64_t looked_usec; /* for what stalls */
         struct curl_slist *connect_to;
         struct upl_http_options options; /* texts are our copies */
 };
@@ -61,14 +66,16 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
         if (j->http->options.limit) {
                 want = upl_limit_take(j->http->options.limit, want, bth_now_monotonic_usec());
                 if (want == 0) {
-                        x->held = true;
+                        x->held = j->waits = true;
                         return CURL_READFUNC_PAUSE;
                 }
         }
         if (x->body.read) {
                 got = x->body.read(x->userdata, buffer, (size_t)want);
-                if (got == UPL_BODY_WAIT)
+                if (got == UPL_BODY_WAIT) {
+                        j->waits = true;
                         return CURL_READFUNC_PAUSE;
+                }
                 if (got <= 0 || (uint64_t)got > want) {
                         j->abort = got < 0 ? (int)got : -ENODATA;
                         return CURL_READFUNC_ABORT;
@@ -79,6 +86,7 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
         }
         if (j->big)
                 upl_records_expect(j->easy, (size_t)got);
+        j->waits = false;
         j->body_offset_bytes += (uint64_t)got;
         x->sent_bytes = j->body_offset_bytes;
         return (size_t)got;
@@ -207,6 +215,8 @@ static void job_unlink(struct job *j)
                 j->http->jobs = j->next;
         if (j->next)
                 j->next->previous = j->previous;
+        else
+                j->http->last_job = j->previous;
 }
 
 /* Ends a job: the easy handle, with its buffers, goes back into the pool. */
@@ -290,8 +300,6 @@ static CURLcode set_connection(CURL *e, const struct curl_http *h)
         SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         SET(CURLOPT_TCP_NODELAY, 1L);
         SET(CURLOPT_CONNECTTIMEOUT, (long)o->connect_timeout_sec);
-        SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
-        SET(CURLOPT_LOW_SPEED_TIME, (long)o->stall_timeout_sec);
         if (o->ca_file)
                 SET(CURLOPT_CAINFO, o->ca_file);
         if (o->client_cert)
@@ -360,15 +368,18 @@ static int transport_submit(struct upl_http *base, struct upl_exchange *x)
                 return -ENOMEM;
         j->http = h;
         j->exchange = x;
+        j->moved_usec = bth_now_monotonic_usec();
         r = easy_take(h, &j->easy);
         if (r < 0) {
                 free(j);
                 return r;
         }
-        j->next = h->jobs;
-        if (h->jobs)
-                h->jobs->previous = j;
-        h->jobs = j;
+        j->previous = h->last_job;
+        if (h->last_job)
+                h->last_job->next = j;
+        else
+                h->jobs = j;
+        h->last_job = j;
         j->at_once = goes_at_once(h, x);
         r = add_headers(j);
         if (r == 0 && (set_connection(j->easy, h) || set_request(j->easy, j)))
@@ -397,21 +408,30 @@ static void transport_resume(struct upl_http *base, struct upl_exchange *x)
                 (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
 }
 
-/* Lets held bodies try again once the bucket has bytes; returns how long until then. */
-static uint64_t release_held(struct curl_http *h, uint64_t timeout_usec)
+/* Lets held bodies try again once the bucket has bytes. */
+static void release_held(struct curl_http *h)
 {
-        uint64_t wait;
-
-        if (!h->options.limit)
-                return timeout_usec;
-        wait = upl_limit_wait_usec(h->options.limit, bth_now_monotonic_usec());
+        if (!h->options.limit ||
+            upl_limit_wait_usec(h->options.limit, bth_now_monotonic_usec()) > 0)
+                return;
         for (struct job *j = h->jobs; j; j = j->next) {
                 if (!j->exchange->held)
                         continue;
-                if (wait > 0)
-                        return MIN(wait, timeout_usec);
                 j->exchange->held = false;
                 (void)curl_easy_pause(j->easy, CURLPAUSE_CONT);
+        }
+}
+
+/* How long to sleep at most: until the bucket has bytes, or to the next look for what stalls. */
+static uint64_t sleep_usec(struct curl_http *h, uint64_t timeout_usec)
+{
+        for (const struct job *j = h->jobs; j; j = j->next) {
+                if (j->exchange->held)
+                        timeout_usec =
+                                MIN(timeout_usec, upl_limit_wait_usec(h->options.limit,
+                                                                      bth_now_monotonic_usec()));
+                else if (!j->waits)
+                        timeout_usec = MIN(timeout_usec, LOOK_USEC);
         }
         return timeout_usec;
 }
@@ -425,6 +445,20 @@ static bool was_connected(const struct job *j)
                usec > 0;
 }
 
+/* Hands a finished exchange back; `cause` is why it failed, if it did. */
+static void finish(struct job *j, int result, const char *cause)
+{
+        struct upl_exchange *x = j->exchange;
+
+        x->result = result;
+        if (j->at_once && x->status > 0)
+                x->sent_bytes = x->body.length_bytes;
+        if (result < 0)
+                (void)snprintf(x->cause, sizeof x->cause, "%s", cause);
+        job_end(j);
+        x->done(x);
+}
+
 static unsigned drain(struct curl_http *h)
 {
         unsigned n_done = 0;
@@ -432,7 +466,6 @@ static unsigned drain(struct curl_http *h)
         int left;
 
         while ((message = curl_multi_info_read(h->multi, &left))) {
-                struct upl_exchange *x;
                 CURLcode code = message->data.result;
                 char *private = NULL;
                 struct job *j;
@@ -441,25 +474,61 @@ static unsigned drain(struct curl_http *h)
                     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private))
                         continue;
                 j = (struct job *)(void *)private;
-                x = j->exchange;
                 /* To curl, headers that end with the connection are an answer; to us they are not.
                  */
                 if (code == CURLE_OK && !j->head_whole)
                         code = CURLE_RECV_ERROR;
                 if (code == CURLE_UNSUPPORTED_PROTOCOL && was_connected(j))
                         code = CURLE_WEIRD_SERVER_REPLY;
-                x->result = result_of(code, j->abort);
-                if (j->at_once && x->status > 0)
-                        x->sent_bytes = x->body.length_bytes;
-                if (x->result < 0)
-                        (void)snprintf(x->cause, sizeof x->cause, "%s",
-                                       j->abort < 0 ? bth_strerror(j->abort)
-                                                    : curl_easy_strerror(code));
-                job_end(j);
-                x->done(x);
+                finish(j, result_of(code, j->abort),
+                       j->abort < 0 ? bth_strerror(j->abort) : curl_easy_strerror(code));
                 n_done++;
         }
         return n_done;
+}
+
+/* Did nothing go either way for too long? Connecting has a time of its own. */
+static bool is_stalled(struct job *j, uint64_t now_usec)
+{
+        curl_off_t up = 0, down = 0;
+        long head = 0;
+        uint64_t moved;
+
+        (void)curl_easy_getinfo(j->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+        (void)curl_easy_getinfo(j->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+        (void)curl_easy_getinfo(j->easy, CURLINFO_HEADER_SIZE, &head);
+        moved = (uint64_t)up + (uint64_t)down + (uint64_t)head;
+        if (j->waits || moved != j->moved_bytes || !was_connected(j)) {
+                j->moved_bytes = moved;
+                j->moved_usec = now_usec;
+        }
+        return now_usec - j->moved_usec >= j->http->options.stall_timeout_sec * BTH_USEC_PER_SEC;
+}
+
+/* Ends one of them; who is told may begin and cancel others, so that the rest is looked at again.
+ */
+static bool end_stalled(struct curl_http *h, uint64_t now_usec)
+{
+        for (struct job *j = h->jobs; j; j = j->next) {
+                if (!is_stalled(j, now_usec))
+                        continue;
+                finish(j, -ETIMEDOUT, "nothing moved for too long");
+                return true;
+        }
+        return false;
+}
+
+static bool end_all_stalled(struct curl_http *h)
+{
+        uint64_t now = bth_now_monotonic_usec();
+        bool ended = false;
+
+        if (now - h->looked_usec < LOOK_USEC)
+                return false;
+        h->looked_usec = now;
+        while (end_stalled(h, now))
+                ended = true;
+        return ended;
 }
 
 static int transport_run(struct upl_http *base, uint64_t timeout_usec)
@@ -467,15 +536,18 @@ static int transport_run(struct upl_http *base, uint64_t timeout_usec)
         struct curl_http *h = container_of(base, struct curl_http, base);
         int running;
 
-        timeout_usec = release_held(h, timeout_usec);
+        if (end_all_stalled(h))
+                return 0;
+        release_held(h);
         if (curl_multi_perform(h->multi, &running))
                 return -EIO;
         if (drain(h) > 0)
                 return 0;
+        timeout_usec = sleep_usec(h, timeout_usec);
         if (curl_multi_poll(h->multi, NULL, 0, (int)MIN(timeout_usec / 1000 + 1, (uint64_t)60000),
                             NULL))
                 return -EIO;
-        (void)release_held(h, 0);
+        release_held(h);
         if (curl_multi_perform(h->multi, &running))
                 return -EIO;
         (void)drain(h);

@@ -85,6 +85,25 @@ def tls_server(folder, newest=None, client_ca=None) -> Listener:
     return Listener(serve)
 
 
+def plain_server(answers: bool) -> Listener:
+    """Takes requests with a body, one after the other, and answers or not."""
+
+    def serve(listener, connection):
+        while True:
+            head = read_head(connection)
+            left = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("Content-Length")), 0)
+            while left > 0:
+                piece = connection.recv(min(left, 65536))
+                if not piece:
+                    raise OSError("closed")
+                left -= len(piece)
+            listener.lines.append(head.split(" ")[0])
+            if answers:
+                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    return Listener(serve)
+
+
 def nonsense_server(folder) -> Listener:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
@@ -170,6 +189,13 @@ def main() -> None:
             assert ask(here, CA=ca, CERT=folder / "client.pem", KEY=folder / "client.key") == "ok 200 TLSv1.3 station"
             assert not ask(here, CA=ca).startswith("ok")
             assert not ask(here, CA=ca, CERT=other / "server.pem", KEY=other / "server.key").startswith("ok")
+        # Who waits for its share of the cap, or for its own bytes, is not stalled, and sleeps no longer than it has to.
+        with plain_server(answers=True) as server:
+            assert ask(f"http://127.0.0.1:{server.port}/", CAP=65536, STALL=1).split() == ["ok", "201"] * 4
+            assert ask(f"http://127.0.0.1:{server.port}/", PAUSE=5, STALL=1).split() == ["ok", "201"]
+            assert server.lines == ["PUT"] * 5, server.lines
+        with plain_server(answers=False) as server:
+            assert ask(f"http://127.0.0.1:{server.port}/", STALL=1) == "ETIMEDOUT 0"
 
 
 if __name__ == "__main__":
