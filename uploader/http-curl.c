@@ -283,6 +283,22 @@ static bool goes_at_once(const struct curl_http *h, const struct upl_exchange *x
                 upl_limit_take_all(h->options.limit, n, bth_now_monotonic_usec()));
 }
 
+/* The connection stands and the request is about to go. A body that goes at once makes at least one
+ * record more than its length says, since the headers are before it; curl writes these records in
+ * two steps, which need not be two packets. Were too many announced, the last would wait for ever:
+ * the headers count as one byte. */
+static int on_ready(void *userdata, char *address, char *local_address, int port, int local_port)
+{
+        struct job *j = userdata;
+
+        (void)address;
+        (void)local_address;
+        (void)port;
+        (void)local_port;
+        upl_records_expect(j->easy, (size_t)j->exchange->body.length_bytes + 1);
+        return CURL_PREREQFUNC_OK;
+}
+
 static CURLcode set_connection(CURL *e, const struct curl_http *h)
 {
         const struct upl_http_options *o = &h->options;
@@ -331,6 +347,8 @@ static CURLcode set_request(CURL *e, struct job *j)
                 SET(CURLOPT_CUSTOMREQUEST, "PUT");
                 SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->body.length_bytes);
                 SET(CURLOPT_POSTFIELDS, x->body.data);
+                SET(CURLOPT_PREREQFUNCTION, on_ready);
+                SET(CURLOPT_PREREQDATA, j);
         } else if (x->method == UPL_METHOD_PUT) {
                 SET(CURLOPT_UPLOAD, 1L);
                 SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.length_bytes);

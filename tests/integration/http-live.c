@@ -4,7 +4,7 @@
  *   BERTH_CA, BERTH_PROXY, BERTH_CERT, BERTH_KEY, BERTH_CONNECT_TO, BERTH_STALL (seconds)
  * Prints "RESULT STATUS CONTENT" of a GET; RESULT is an errno's name or "ok". With BERTH_CAP, bytes
  * a second, the same of four PUT of 32 KiB at once; with BERTH_PAUSE of one, whose body has nothing
- * to send for so many seconds after its first byte. */
+ * to send for so many seconds after its first byte; with BERTH_BODY of one with so many bytes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +15,7 @@
 
 #define PUTS       4u
 #define BODY_BYTES 32768u
+#define BODY_MAX   (1u << 20)
 
 static unsigned n_running;
 
@@ -77,15 +78,15 @@ int main(int argc, char **argv)
                 .connect_timeout_sec = 5,
                 .stall_timeout_sec = (unsigned)number_of("BERTH_STALL", 5),
         };
-        static const uint8_t body[BODY_BYTES];
-        uint64_t cap = number_of("BERTH_CAP", 0);
+        static const uint8_t body[BODY_MAX];
+        uint64_t cap = number_of("BERTH_CAP", 0), body_bytes = number_of("BERTH_BODY", 0);
         unsigned n = cap > 0 ? PUTS : 1;
         struct upl_exchange x[PUTS] = { 0 };
         struct upl_limit *limit = NULL;
         struct upl_http *http;
         int r;
 
-        if (argc != 2 || (cap > 0 && upl_limit_new(cap, &limit) < 0))
+        if (argc != 2 || body_bytes > BODY_MAX || (cap > 0 && upl_limit_new(cap, &limit) < 0))
                 return 2;
         pause_usec = number_of("BERTH_PAUSE", 0) * BTH_USEC_PER_SEC;
         o.limit = limit;
@@ -98,10 +99,10 @@ int main(int argc, char **argv)
                 x[i].url = argv[1];
                 x[i].max_answer_bytes = 4096;
                 x[i].done = on_done;
-                if (cap > 0 || pause_usec > 0) {
+                if (cap > 0 || pause_usec > 0 || body_bytes > 0) {
                         x[i].method = UPL_METHOD_PUT;
                         x[i].body.data = body;
-                        x[i].body.length_bytes = sizeof body;
+                        x[i].body.length_bytes = body_bytes > 0 ? body_bytes : BODY_BYTES;
                         x[i].body.read = pause_usec > 0 ? read_slowly : NULL;
                 }
         }

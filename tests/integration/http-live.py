@@ -63,6 +63,17 @@ def read_head(connection) -> str:
     return head.decode()
 
 
+def read_body(connection, head: str) -> int:
+    length = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("Content-Length")), 0)
+    left = length
+    while left > 0:
+        piece = connection.recv(min(left, 65536))
+        if not piece:
+            raise OSError("closed")
+        left -= len(piece)
+    return length
+
+
 def tls_server(folder, newest=None, client_ca=None) -> Listener:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
@@ -76,7 +87,9 @@ def tls_server(folder, newest=None, client_ca=None) -> Listener:
 
     def serve(listener, connection):
         with context.wrap_socket(connection, server_side=True) as tls:
-            line = read_head(tls).split("\r\n")[0]
+            head = read_head(tls)
+            line = head.split("\r\n")[0]
+            listener.taken = read_body(tls, head)
             who = dict(pair[0] for pair in (tls.getpeercert() or {}).get("subject", ())).get("commonName", "nobody")
             listener.lines.append(line)
             text = f"{tls.version()} {who}"
@@ -91,12 +104,7 @@ def plain_server(answers: bool) -> Listener:
     def serve(listener, connection):
         while True:
             head = read_head(connection)
-            left = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("Content-Length")), 0)
-            while left > 0:
-                piece = connection.recv(min(left, 65536))
-                if not piece:
-                    raise OSError("closed")
-                left -= len(piece)
+            read_body(connection, head)
             listener.lines.append(head.split(" ")[0])
             if answers:
                 connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
@@ -164,6 +172,10 @@ def main() -> None:
             assert ask(here).startswith("EKEYREJECTED 0"), "an authority that is not the system's"
             assert ask(here, CA=other / "ca.pem").startswith("EKEYREJECTED 0"), "another authority"
             assert ask(here, CA=folder / "missing.pem").startswith(("EKEYREJECTED 0", "options"))
+            # Around the lengths of records, and of what curl sends with the headers.
+            for length in (1, 16383, 16384, 16385, 32767, 32768, 50000, 65535, 65536, 200000):
+                assert ask(here, CA=ca, BODY=length) == "ok 200 TLSv1.3 nobody", length
+                assert server.taken == length, (server.taken, length)
             # The name in the URL is the one that is checked, wherever the connection goes.
             to = f"blob.example:443:127.0.0.1:{server.port}"
             assert ask("https://blob.example/x", CA=ca, CONNECT_TO=to).startswith("EKEYREJECTED 0")
